@@ -1,0 +1,107 @@
+"""The frames of the channel: a JSON head and a binary body, with lengths and a checksum.
+
+On a clean channel a frame is ``F<head length> <body length> <crc32>\\n`` followed by head and body.
+On a terminal (``force_tty``) the same bytes travel as one line: ``f`` + base64 + ``\\n``.
+"""
+
+import base64
+import binascii
+import json
+import zlib
+from typing import Any, Dict, Iterator, Tuple
+
+Head = Dict[str, Any]
+Frame = Tuple[Head, bytes]
+
+#: the largest body that either side puts into one frame, in bytes
+MAX_BODY = 256 * 1024
+_MAX_HEADER = 64
+_MAX_FRAME = 64 * 1024 * 1024
+
+
+class FrameError(Exception):
+    """What arrived is not a frame: bytes were lost, added or changed on the way."""
+
+
+def encode(head, body=b"", tty=False):
+    # type: (Head, bytes, bool) -> bytes
+    """Return the bytes of one frame."""
+    text = json.dumps(head, separators=(",", ":")).encode("utf-8")
+    crc = zlib.crc32(body, zlib.crc32(text)) & 0xFFFFFFFF
+    frame = b"F%d %d %08x\n" % (len(text), len(body), crc) + text + body
+    return b"f" + base64.b64encode(frame) + b"\n" if tty else frame
+
+
+class Decoder:
+    """Turns received bytes into frames, however they are cut."""
+
+    def __init__(self, tty=False):
+        # type: (bool) -> None
+        self._tty = tty
+        self._buffer = bytearray()
+
+    def feed(self, data):
+        # type: (bytes) -> Iterator[Frame]
+        """Add received bytes and yield the frames that are complete.
+
+        Raises:
+            FrameError: the bytes are not frames; the channel cannot be used any further.
+        """
+        self._buffer += data
+        return self._lines() if self._tty else self._frames()
+
+    def _frames(self):
+        # type: () -> Iterator[Frame]
+        while self._buffer:
+            end = self._buffer.find(b"\n", 0, _MAX_HEADER)
+            if end < 0:
+                if len(self._buffer) >= _MAX_HEADER:
+                    raise FrameError("no frame header in %r" % bytes(self._buffer[:_MAX_HEADER]))
+                return
+            head_size, body_size, crc = _header(bytes(self._buffer[:end]))
+            total = end + 1 + head_size + body_size
+            if len(self._buffer) < total:
+                return
+            head = bytes(self._buffer[end + 1 : end + 1 + head_size])
+            body = bytes(self._buffer[end + 1 + head_size : total])
+            del self._buffer[:total]
+            yield _checked(head, body, crc)
+
+    def _lines(self):
+        # type: () -> Iterator[Frame]
+        while True:
+            end = self._buffer.find(b"\n")
+            if end < 0:
+                return
+            line = bytes(self._buffer[:end]).strip(b"\r")
+            del self._buffer[: end + 1]
+            if line[:1] != b"f":
+                continue  # a terminal mixes in what was meant for standard error
+            try:
+                raw = base64.b64decode(line[1:], validate=True)
+            except binascii.Error as error:
+                raise FrameError("damaged line: %s" % error)  # noqa: B904 - nothing in it to keep
+            inner = Decoder()
+            for frame in inner.feed(raw):
+                yield frame
+
+
+def _header(line):
+    # type: (bytes) -> Tuple[int, int, int]
+    try:
+        if line[:1] != b"F":
+            raise ValueError
+        head_size, body_size, crc = line[1:].split(b" ")
+        sizes = int(head_size), int(body_size), int(crc, 16)
+    except ValueError:
+        raise FrameError("not a frame header: %r" % line)  # noqa: B904 - nothing in it to keep
+    if sizes[0] + sizes[1] > _MAX_FRAME:
+        raise FrameError("a frame of %d bytes" % (sizes[0] + sizes[1]))
+    return sizes
+
+
+def _checked(head, body, crc):
+    # type: (bytes, bytes, int) -> Frame
+    if zlib.crc32(body, zlib.crc32(head)) & 0xFFFFFFFF != crc:
+        raise FrameError("checksum does not match")
+    return json.loads(head.decode("utf-8")), body
