@@ -1,7 +1,7 @@
-"""The frames of the channel: a JSON head and a binary body, with lengths and a checksum.
+r"""The frames of the channel: a JSON head and a binary body, with lengths and a checksum.
 
-On a clean channel a frame is ``F<head length> <body length> <crc32>\\n`` followed by head and body.
-On a terminal (``force_tty``) the same bytes travel as one line: ``f`` + base64 + ``\\n``.
+On a clean channel a frame is ``F<head length> <body length> <crc32>\n`` followed by head and body.
+On a terminal (``force_tty``) the same bytes travel as one line: ``f`` + base64 + ``\n``.
 """
 
 import base64
@@ -23,8 +23,7 @@ class FrameError(Exception):
     """What arrived is not a frame: bytes were lost, added or changed on the way."""
 
 
-def encode(head, body=b"", tty=False):
-    # type: (Head, bytes, bool) -> bytes
+def encode(head: Head, body: bytes = b"", tty: bool = False) -> bytes:
     """Return the bytes of one frame."""
     text = json.dumps(head, separators=(",", ":")).encode("utf-8")
     crc = zlib.crc32(body, zlib.crc32(text)) & 0xFFFFFFFF
@@ -35,13 +34,11 @@ def encode(head, body=b"", tty=False):
 class Decoder:
     """Turns received bytes into frames, however they are cut."""
 
-    def __init__(self, tty=False):
-        # type: (bool) -> None
+    def __init__(self, tty: bool = False) -> None:
         self._tty = tty
         self._buffer = bytearray()
 
-    def feed(self, data):
-        # type: (bytes) -> Iterator[Frame]
+    def feed(self, data: bytes) -> Iterator[Frame]:
         """Add received bytes and yield the frames that are complete.
 
         Raises:
@@ -50,8 +47,7 @@ class Decoder:
         self._buffer += data
         return self._lines() if self._tty else self._frames()
 
-    def _frames(self):
-        # type: () -> Iterator[Frame]
+    def _frames(self) -> Iterator[Frame]:
         while self._buffer:
             end = self._buffer.find(b"\n", 0, _MAX_HEADER)
             if end < 0:
@@ -67,8 +63,7 @@ class Decoder:
             del self._buffer[:total]
             yield _checked(head, body, crc)
 
-    def _lines(self):
-        # type: () -> Iterator[Frame]
+    def _lines(self) -> Iterator[Frame]:
         while True:
             end = self._buffer.find(b"\n")
             if end < 0:
@@ -86,12 +81,9 @@ class Decoder:
                 yield frame
 
 
-def _header(line):
-    # type: (bytes) -> Tuple[int, int, int]
+def _header(line: bytes) -> Tuple[int, int, int]:
     try:
-        if line[:1] != b"F":
-            raise ValueError
-        head_size, body_size, crc = line[1:].split(b" ")
+        head_size, body_size, crc = line[1:].split(b" ") if line[:1] == b"F" else ()
         sizes = int(head_size), int(body_size), int(crc, 16)
     except ValueError:
         raise FrameError("not a frame header: %r" % line)  # noqa: B904 - nothing in it to keep
@@ -100,8 +92,7 @@ def _header(line):
     return sizes
 
 
-def _checked(head, body, crc):
-    # type: (bytes, bytes, int) -> Frame
+def _checked(head: bytes, body: bytes, crc: int) -> Frame:
     if zlib.crc32(body, zlib.crc32(head)) & 0xFFFFFFFF != crc:
         raise FrameError("checksum does not match")
     return json.loads(head.decode("utf-8")), body
