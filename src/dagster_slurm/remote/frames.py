@@ -7,6 +7,7 @@ On a terminal (``force_tty``) the same bytes travel as one line: ``f`` + base64 
 import base64
 import binascii
 import json
+import re
 import zlib
 from typing import Any, Dict, Iterator, Tuple
 
@@ -15,6 +16,7 @@ Frame = Tuple[Head, bytes]
 
 #: the largest body that either side puts into one frame, in bytes
 MAX_BODY = 256 * 1024
+_HEADER = re.compile(rb"F(\d{1,10}) (\d{1,10}) ([0-9a-f]{8})$")
 _MAX_HEADER = 64
 _MAX_FRAME = 64 * 1024 * 1024
 
@@ -82,14 +84,13 @@ class Decoder:
 
 
 def _header(line: bytes) -> Tuple[int, int, int]:
-    try:
-        head_size, body_size, crc = line[1:].split(b" ") if line[:1] == b"F" else ()
-        sizes = int(head_size), int(body_size), int(crc, 16)
-    except ValueError:
-        raise FrameError("not a frame header: %r" % line)  # noqa: B904 - nothing in it to keep
-    if sizes[0] + sizes[1] > _MAX_FRAME:
-        raise FrameError("a frame of %d bytes" % (sizes[0] + sizes[1]))
-    return sizes
+    match = _HEADER.match(line)
+    if not match:
+        raise FrameError("not a frame header: %r" % line)
+    head_size, body_size, crc = int(match.group(1)), int(match.group(2)), int(match.group(3), 16)
+    if head_size + body_size > _MAX_FRAME:
+        raise FrameError("a frame of %d bytes" % (head_size + body_size))
+    return head_size, body_size, crc
 
 
 def _checked(head: bytes, body: bytes, crc: int) -> Frame:
