@@ -46,6 +46,7 @@ chroot "$root" useradd --create-home guest
 as() {
     local user=$1 home=$2
     shift 2
+    # shellcheck disable=SC2016  # the inner shell expands it
     unshare --mount --pid --fork --kill-child bash -c '
         root=$1 user=$2 home=$3
         shift 3

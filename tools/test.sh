@@ -6,7 +6,6 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 python=$PWD/.venv/bin/python
 cluster=${CLUSTER:-test}
-[ "$cluster" = demo ] && cluster=test # the demonstration's own cluster is not for tests
 
 can_be_root() {
     [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null
@@ -33,7 +32,13 @@ down() {
     [ -n "${KEEP:-}" ] && return
     "$python" -m testcluster down --name "$cluster" </dev/null || echo "test: the cluster $cluster did not go down cleanly" >&2
 }
-trap 'status=$?; trap - EXIT; down; exit $status' EXIT
+finish() {
+    local status=$?
+    trap - EXIT
+    down
+    exit "$status"
+}
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
