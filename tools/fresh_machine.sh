@@ -56,8 +56,8 @@ as() {
             mount --bind "/dev/$device" "$root/dev/$device"
         done
         mkdir -p "$root/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
-        exec env -i HOME="$home" PATH=/usr/bin:/bin CI=true \
-            chroot --userspec="$user" --groups= "$root" /bin/sh -c "$*" </dev/null
+        exec chroot --userspec="$user" "$root" \
+            /usr/bin/env -i HOME="$home" PATH=/usr/bin:/bin CI=true /bin/sh -c "$*" </dev/null
     ' as "$root" "$user" "$home" "$@"
 }
 
@@ -67,7 +67,7 @@ for user in guest root; do
     for target in "${targets[@]}"; do
         echo "fresh_machine: $release, $user: make $target"
         begun=$SECONDS
-        as "$user" "$home" "cd && { [ -d clone ] || git clone --quiet /repository.bundle clone; } && cd clone && make $target"
+        as "$user" "$home" "cd && { [ -d clone ] || git clone --quiet -c advice.detachedHead=false /repository.bundle clone; } && cd clone && make $target"
         echo "fresh_machine: $release, $user: make $target took $((SECONDS - begun)) s"
     done
 done
