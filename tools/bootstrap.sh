@@ -60,33 +60,39 @@ with_venv() {
 }
 
 # Debian and Ubuntu keep pip's own wheel in a package; pip runs straight from it, and nothing is installed.
-pip_wheel() {
+wheel_pip() {
     for wheel in /usr/share/python-wheels/pip-*.whl "$tools"/apt/root/usr/share/python-wheels/pip-*.whl; do
-        [ -f "$wheel" ] && printf '%s\n' "$wheel" && return
+        [ -f "$wheel" ] || continue
+        distutils=$(echo "$tools"/apt/root/usr/lib/python3.*/) # which some pips want, and some Pythons come without
+        env PYTHONPATH="$wheel:$distutils" python3 -m pip "$@" && return
     done
     return 1
 }
 
-with_wheel() {
-    wheel=$(pip_wheel) && pip_install_uv env PYTHONPATH="$wheel" python3 -m pip
-}
+wheel_pip_runs() { wheel_pip --version >/dev/null 2>&1; }
 
 # As any user: apt-get downloads into the clone. A fresh machine may have no package lists yet, or old ones: then with
 # lists of the clone's own.
-download_wheel() {
-    mkdir -p "$tools/apt/lists/partial" "$tools/apt/cache/archives/partial" "$tools/apt/root"
+download() {
     (
-        cd "$tools/apt"
+        mkdir -p "$tools/apt/lists/partial" "$tools/apt/cache/archives/partial" "$tools/apt/root"
+        cd "$tools/apt" || exit
         user="APT::Sandbox::User=$(id -un)"
-        if ! apt-get -qq -o "$user" download python3-pip-whl >/dev/null 2>&1; then
-            set -- -qq -o "$user" -o "Dir::State::Lists=$tools/apt/lists" -o "Dir::Cache=$tools/apt/cache"
+        if ! apt-get -qq -o "$user" download "$1" >/dev/null 2>&1; then
+            set -- "$1" -qq -o "$user" -o "Dir::State::Lists=$tools/apt/lists" -o "Dir::Cache=$tools/apt/cache"
+            package=$1
+            shift
             apt-get "$@" update >&2
-            apt-get "$@" download python3-pip-whl >&2
+            apt-get "$@" download "$package" >&2 || exit
+            set -- "$package"
         fi
-        for package in python3-pip-whl_*.deb; do
-            dpkg-deb -x "$package" root
-        done
-    ) && pip_wheel >/dev/null
+        dpkg-deb -x "$1"_*.deb root
+    )
+}
+
+download_pip() {
+    download python3-pip-whl || return
+    wheel_pip_runs || { download python3-distutils && wheel_pip_runs; }
 }
 
 get_uv() {
@@ -111,16 +117,16 @@ get_uv() {
     elif has_venv; then
         say "uv $uv_minimum or newer is not on PATH: installing it into .tools/ with a virtual environment's pip"
         with_venv && return
-    elif pip_wheel >/dev/null; then
+    elif wheel_pip_runs; then
         say "uv $uv_minimum or newer is not on PATH and python3 has no pip: installing it into .tools/ with Debian's wheel of pip"
-        with_wheel && return
+        pip_install_uv wheel_pip && return
     elif command -v apt-get >/dev/null 2>&1; then
-        say "uv $uv_minimum or newer is not on PATH and python3 has neither pip nor venv: fetching pip's wheel into .tools/ with apt-get"
-        download_wheel ||
+        say "uv $uv_minimum or newer is not on PATH and python3 has neither pip nor venv: fetching pip into .tools/ with apt-get"
+        download_pip ||
             fail "apt-get could not download the package python3-pip-whl." \
-                "uv is installed by pip, which this python3 lacks; apt's message stands above." \
+                "uv is installed by pip, which this python3 lacks; the message stands above." \
                 "sudo apt-get update && sudo apt-get install python3-venv, and repeat"
-        with_wheel && return
+        pip_install_uv wheel_pip && return
     else
         fail "uv $uv_minimum or newer is missing, and python3 has neither pip nor venv to install it with." \
             "uv brings the locked versions of everything else." \
