@@ -1,0 +1,115 @@
+"""One run: who it is, where it lies, and what it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from dagster_slurm.core.names import digest, folder_name, job_name
+from dagster_slurm.core.resources import Resources
+from dagster_slurm.errors import ConfigurationError
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
+#: the protocol's own; a value of the user's would break the run
+_OURS = ("DAGSTER_PIPES_CONTEXT", "DAGSTER_PIPES_MESSAGES", "SLURM_EXPORT_ENV")
+
+
+@dataclass(frozen=True)
+class LaunchKey:
+    """Identity of one execution: Dagster run, step, call within the step, and attempt.
+
+    Args:
+        run_id: the Dagster run that launched it first; a retry from failure that re-attaches keeps it.
+        step_key: the step in that run.
+        call: fingerprint of payload and arguments and its number within the step, or the user's own key.
+        attempt: counts fresh directories; only a terminal failure read in the old one makes a new one.
+    """
+
+    run_id: str
+    step_key: str
+    call: str
+    attempt: int = 0
+
+    @property
+    def job_name(self) -> str:
+        """The name under which queue, accounting and ``scancel`` find the job."""
+        return job_name(self.step_key, digest(self.run_id, self.step_key, self.call, str(self.attempt)))
+
+    @property
+    def folder(self) -> str:
+        """The run directory, relative to ``<remote_base>/runs``."""
+        call = folder_name(f"{self.call}.{self.attempt}")
+        return f"{folder_name(self.run_id)}/{folder_name(self.step_key)}/{call}"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where the parts of one run lie on the target: absolute, in its own spelling of paths."""
+
+    directory: str
+
+    def file(self, name: str) -> str:
+        """Return the path of a file in the run directory."""
+        return str(PurePosixPath(self.directory) / name)
+
+    @property
+    def work(self) -> str:
+        """The payload's working directory."""
+        return self.file("work")
+
+    @property
+    def context(self) -> str:
+        """The Pipes context."""
+        return self.file("context.json")
+
+    @property
+    def messages(self) -> str:
+        """What the payload writes its Pipes messages to: a link to the file of the current restart."""
+        return self.file("messages.jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """All that the batch script is rendered from.
+
+    Args:
+        key: who it is.
+        paths: where it lies.
+        command: what to run, word by word; nothing in it is read by a shell.
+        resources: what it asks for.
+        environment: variables for the payload; secrets among them go to ``env.sh`` only.
+        prelude: shell lines that run before the payload (``module load ...``).
+        activate: shell lines that activate the payload's environment.
+        meter: words put before the command, that say afterwards what it used; may be empty.
+        sync: the run directory lies on a file system that holds written bytes back (NFS).
+    """
+
+    key: LaunchKey
+    paths: RunPaths
+    command: tuple[str, ...]
+    resources: Resources = field(default_factory=Resources)
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    prelude: tuple[str, ...] = ()
+    activate: tuple[str, ...] = ()
+    meter: tuple[str, ...] = ()
+    sync: bool = False
+
+
+def check_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the user's variables, or refuse names and values that no process can have.
+
+    Raises:
+        ConfigurationError: a name that is no variable name or is the protocol's own, or a NUL in a value.
+    """
+    for name, value in variables.items():
+        if not _VARIABLE.match(name):
+            raise ConfigurationError(
+                f"{name!r} is not a name for an environment variable", hint="Use letters, digits and underscores."
+            )
+        if name in _OURS:
+            raise ConfigurationError(f"the environment variable {name} is set by dagster-slurm", hint="Leave it out.")
+        if "\0" in str(value):
+            raise ConfigurationError(f"the value of the environment variable {name} has a NUL character")
+    return {name: str(value) for name, value in variables.items()}

@@ -1,0 +1,169 @@
+"""Run directories: what lies in one, staging it, and the evidence that its job exists."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import socket
+import time
+from typing import Any, Dict, Generator, List, Tuple
+
+#: a lock older than this belongs to a process that is gone, in seconds
+_STALE_LOCK = 120.0
+_LOCK_WAIT = 0.05
+
+JOB_ID, CLAIM, RECORD = "job.id", "claim", "record.jsonl"
+
+StagedFile = Tuple[str, int, bytes]
+"""Name in the run directory, mode, content."""
+
+
+class Locked(Exception):
+    """Another process has held the lock for as long as we would wait."""
+
+
+def read_text(path: str) -> str:
+    """Return a file's text, or nothing where there is no file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read().decode("utf-8", "replace")
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR):
+            return ""
+        raise
+
+
+def evidence(directory: str) -> Dict[str, Any]:
+    """Return what the directory says about its job.
+
+    ``job``: id, cluster and time as submitted (empty: no reply was noted); ``claim``: the id of the job that runs here;
+    ``record``: the text of the record.
+    """
+    text = read_text(os.path.join(directory, JOB_ID))
+    try:
+        job: Dict[str, Any] = json.loads(text) if text else {}
+    except ValueError:
+        job = {}  # torn by a full disk: as good as none
+    return {
+        "exists": os.path.isdir(directory),
+        "job": job,
+        "claim": read_text(os.path.join(directory, CLAIM)).strip(),
+        "record": read_text(os.path.join(directory, RECORD)),
+    }
+
+
+def proves_job(found: Dict[str, Any]) -> bool:
+    """Whether the evidence says that a job for this directory exists or existed."""
+    return bool(found["job"] or found["claim"] or found["record"].strip())
+
+
+def stage(directory: str, files: List[StagedFile], links: Dict[str, str]) -> bool:
+    """Make a run directory with these files and links, whole or not at all.
+
+    Returns:
+        False if it was there before: its files are replaced one by one, so that a job that lands late finds them whole.
+    """
+    if os.path.isdir(directory):
+        for name, mode, content in files:
+            if content or not os.path.exists(os.path.join(directory, name)):
+                write_whole(os.path.join(directory, name), content, mode)
+        _link(directory, links)
+        return False
+    parent = os.path.dirname(directory)
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    temporary = os.path.join(parent, ".stage.%s.%d.%s" % (os.path.basename(directory), os.getpid(), _unique()))
+    os.mkdir(temporary, 0o700)
+    try:
+        os.mkdir(os.path.join(temporary, "work"), 0o700)
+        for name, mode, content in files:
+            _write(os.path.join(temporary, name), content, mode)
+        _link(temporary, links)
+        os.rename(temporary, directory)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return stage(directory, files, links)
+        raise
+    return True
+
+
+def write_whole(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Write a file that others see whole or not at all."""
+    temporary = "%s.%d.%s" % (path, os.getpid(), _unique())
+    try:
+        _write(temporary, content, mode)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def lock(path: str, wait: float) -> Generator[None, None, None]:
+    """Hold an advisory lock, made by link(2), which NFS does atomically; flock is absent on some file systems.
+
+    Args:
+        path: the lock's path, in a folder that exists.
+        wait: seconds to wait for it.
+
+    Raises:
+        Locked: it was not free in time.
+    """
+    mine = "%s.%s.%d.%s" % (path, socket.gethostname(), os.getpid(), _unique())
+    _write(mine, b"", 0o600)
+    deadline = time.monotonic() + wait
+    try:
+        while not _take(mine, path):
+            if time.monotonic() > deadline:
+                raise Locked(path)
+            time.sleep(_LOCK_WAIT)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if os.path.samefile(mine, path):
+                    os.unlink(path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(mine)
+
+
+def _take(mine: str, path: str) -> bool:
+    try:
+        os.link(mine, path)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+    else:
+        return True
+    # Age by the file server's clock alone: that of a file just written against that of the lock.
+    try:
+        os.utime(mine)
+        age = os.stat(mine).st_mtime - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return False
+    if age > _STALE_LOCK:
+        with contextlib.suppress(OSError):
+            os.rename(path, mine + ".stale")
+            os.unlink(mine + ".stale")
+    return False
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _link(directory: str, links: Dict[str, str]) -> None:
+    for name, target in links.items():
+        path = os.path.join(directory, name)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        if not os.path.islink(path):
+            os.symlink(target, path)
+
+
+def _unique() -> str:
+    return "%x" % int.from_bytes(os.urandom(6), "big")
