@@ -63,7 +63,7 @@ with_venv() {
 wheel_pip() {
     for wheel in /usr/share/python-wheels/pip-*.whl "$tools"/apt/root/usr/share/python-wheels/pip-*.whl; do
         [ -f "$wheel" ] || continue
-        distutils=$(echo "$tools"/apt/root/usr/lib/python3.*/) # which some pips want, and some Pythons come without
+        distutils=$(echo "$tools"/apt/root/usr/lib/python3.*) # see download_pip
         env PYTHONPATH="$wheel:$distutils" python3 -m pip "$@" && return
     done
     return 1
@@ -92,7 +92,13 @@ download() {
 
 download_pip() {
     download python3-pip-whl || return
-    wheel_pip_runs || { download python3-distutils && wheel_pip_runs; }
+    wheel_pip_runs && return
+    # old pips want distutils, of which such a Python has only the two files that its library needs
+    download python3-distutils || return
+    for folder in "$tools"/apt/root/usr/lib/python3.*/distutils; do
+        cp /usr/lib/"$(basename "$(dirname "$folder")")"/distutils/*.py "$folder"
+    done
+    wheel_pip_runs
 }
 
 get_uv() {
