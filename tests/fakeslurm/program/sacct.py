@@ -1,0 +1,156 @@
+"""`sacct`: what the accounting database says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from . import text
+from .accounting import FIELDS, WIDE, rows
+from .job import SHORT
+from .options import Grammar, UsageError
+from .view import Lagged, job_numbers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .job import Job
+    from .state import State
+
+OPTIONS = """
+A accounts=
+L allclusters
+a allusers
+X allocations
+array
+b brief
+M clusters=
+completion
+c completion
+delimiter=
+D duplicates
+E endtime=
+env-vars
+federation
+f file=
+F flags=
+o format=
+g gid=
+h help
+e helpformat
+j jobs=
+json
+local
+l long
+name=
+N nodelist=
+noconvert
+n noheader
+p parsable
+P parsable2
+r partition=
+q qos=
+S starttime=
+s state=
+T truncate
+u user=
+units=
+usage
+v verbose
+V version
+W wckeys=
+yaml
+"""
+BRIEF = "JobID,State,ExitCode"
+DEFAULT = "JobID,JobName,Partition,Account,AllocCPUS,State,ExitCode"
+
+
+def run(state: State, argv: list[str], hits: dict[str, Any]) -> int:
+    options = dict(Grammar("sacct", OPTIONS).parse(argv)[0])
+    names = _fields(options)
+    now = time.time()
+    lag = float(hits.get("lag", {}).get("lag", 0.0))
+    jobs = [job for job in Lagged(state, now - lag).jobs() if _wanted(job, options, now)]
+    table = [row for job in jobs for row in rows(state.config, job, now, options)]
+    if "state" in options:
+        states = _states(options["state"])
+        table = [row for row in table if row["State"].split()[0] in states]
+    _print(names, table, options)
+    return 0
+
+
+def _fields(options: dict[str, str]) -> list[tuple[str, int]]:
+    """Canonical names and widths."""
+    default = BRIEF if "brief" in options else os.environ.get("SACCT_FORMAT", DEFAULT)
+    known = {name.lower(): name for name in FIELDS}
+    found: list[tuple[str, int]] = []
+    for word in options.get("format", default).split(","):
+        name, _, width = word.partition("%")
+        if name.lower() not in known:
+            raise UsageError(f'sacct: fatal: Invalid field requested: "{name}"')
+        canonical = known[name.lower()]
+        found.append(
+            (
+                canonical,
+                int(width) if width else -WIDE.get(canonical, 10) if canonical == "JobID" else WIDE.get(canonical, 10),
+            )
+        )
+    return found
+
+
+def _wanted(job: Job, options: dict[str, str], now: float) -> bool:
+    numbers = job_numbers(options.get("jobs", ""), "sacct")
+    if numbers and job.id not in numbers:
+        return False
+    if "name" in options and job.name not in options["name"].split(","):
+        return False
+    if "user" in options and not {job.user, str(job.uid)} & set(options["user"].split(",")):
+        return False
+    if "partition" in options and job.partition not in options["partition"].split(","):
+        return False
+    begin, end = _window(options, now)
+    return job.submit <= end and (not job.end or job.end >= begin)
+
+
+def _window(options: dict[str, str], now: float) -> tuple[float, float]:
+    default = "1970-01-02" if "jobs" in options else "midnight"
+    begin = text.moment(options.get("starttime", default), now, "sacct")
+    end = text.moment(options["endtime"], now, "sacct") if "endtime" in options else now + 1
+    if end < begin:
+        raise UsageError("sacct: fatal: Start time (-S) requested is after end time (-E)")
+    return begin, end
+
+
+def _states(given: str) -> set[str]:
+    long_names = {short: name for name, short in SHORT.items()}
+    names = {long_names.get(word, word) for word in given.upper().split(",")}
+    wrong = names - set(SHORT)
+    if wrong:
+        raise UsageError(f"sacct: fatal: unrecognized job state value {sorted(wrong)[0]}")
+    return names
+
+
+def _print(names: list[tuple[str, int]], table: list[dict[str, str]], options: dict[str, str]) -> None:
+    lines = [] if "noheader" in options else [[name for name, _ in names]]
+    lines += [[row[name] for name, _ in names] for row in table]
+    if "parsable" in options or "parsable2" in options:
+        delimiter = options.get("delimiter", "|")
+        tail = delimiter if "parsable2" not in options else ""
+        rendered = [delimiter.join(values) + tail for values in lines]
+    else:
+        if "noheader" not in options:
+            lines.insert(1, ["-" * abs(width) for _, width in names])
+        rendered = [_aligned(values, names) for values in lines]
+    sys.stdout.write("".join(f"{line}\n" for line in rendered))
+
+
+def _aligned(values: list[str], names: list[tuple[str, int]]) -> str:
+    cells: list[str] = []
+    for index, (_, width) in enumerate(names):
+        size = abs(width)
+        value = values[index]
+        value = value if len(value) <= size else value[: size - 1] + "+"
+        cells.append(value.ljust(size) if width < 0 else value.rjust(size))
+    return " ".join(cells) + " "
