@@ -13,7 +13,7 @@ from dagster_slurm.core.spec import RunSpec
 #: seconds that a payload beside Dagster has between TERM and KILL, as KillWait in Slurm
 LOCAL_KILL_WAIT = 10
 
-_BODY = (files(__package__) / "job.sh").read_text(encoding="utf-8")
+_BODY = (files("dagster_slurm.core") / "job.sh").read_text(encoding="utf-8")
 
 
 def render_job(spec: RunSpec, *, slurm: bool = True) -> str:

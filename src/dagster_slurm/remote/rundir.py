@@ -71,7 +71,7 @@ def stage(directory: str, files: List[StagedFile], links: Dict[str, str]) -> boo
         _link(directory, links)
         return False
     parent = os.path.dirname(directory)
-    os.makedirs(parent, mode=0o700, exist_ok=True)
+    make_private(parent)
     temporary = os.path.join(parent, ".stage.%s.%d.%s" % (os.path.basename(directory), os.getpid(), _unique()))
     os.mkdir(temporary, 0o700)
     try:
@@ -86,6 +86,17 @@ def stage(directory: str, files: List[StagedFile], links: Dict[str, str]) -> boo
             return stage(directory, files, links)
         raise
     return True
+
+
+def make_private(path: str) -> None:
+    """Make a folder and those above it that are missing, for nobody but the user."""
+    missing: List[str] = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
 
 
 def write_whole(path: str, content: bytes, mode: int = 0o600) -> None:

@@ -1,0 +1,132 @@
+"""The job's own record: what ``job.sh`` and the meter wrote into ``record.jsonl``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+
+@dataclass(frozen=True)
+class Start:
+    """The job script began."""
+
+    job: str
+    restart: int
+    time: float
+    node: str = ""
+    nodes: str = ""
+    count: int = 1
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the payload used: peak memory of its largest process (KiB), CPU time (s), the signal that ended it."""
+
+    restart: int
+    peak_kib: int
+    cpu: float
+    signal: int = 0
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The job script ended.
+
+    Args:
+        restart: which start it belongs to.
+        code: exit code as a shell sees it.
+        signalled: a signal was forwarded to the payload, or ended it.
+        signals: the signals that were forwarded, in order.
+        phase: ``payload``, or what kept it from starting.
+        text: more about the phase.
+        time: seconds since the epoch, by the node's clock.
+        sizes: bytes of ``stdout``, ``stderr`` and ``messages`` when it ended.
+    """
+
+    restart: int
+    code: int
+    signalled: bool
+    time: float
+    signals: tuple[str, ...] = ()
+    phase: str = "payload"
+    text: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True)
+class Record:
+    """All complete lines of a record."""
+
+    starts: tuple[Start, ...] = ()
+    usages: tuple[Usage, ...] = ()
+    exits: tuple[Exit, ...] = ()
+
+    @property
+    def start(self) -> Start | None:
+        """The latest start."""
+        return self.starts[-1] if self.starts else None
+
+    @property
+    def restart(self) -> int:
+        """How often Slurm started the job anew."""
+        return self.starts[-1].restart if self.starts else 0
+
+    @property
+    def exit(self) -> Exit | None:
+        """The exit of the latest start, if it has one."""
+        return next((item for item in reversed(self.exits) if item.restart == self.restart), None)
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the latest start used, if that was measured."""
+        return next((item for item in reversed(self.usages) if item.restart == self.restart), None)
+
+
+def parse(text: str) -> Record:
+    """Return the record that a text holds; a line that is incomplete or damaged does not count."""
+    starts: list[Start] = []
+    usages: list[Usage] = []
+    exits: list[Exit] = []
+    for line in text.split("\n")[:-1]:
+        try:
+            item = cast("dict[str, Any]", json.loads(line))
+            kind = item["event"]
+            if kind == "start":
+                starts.append(_start(item))
+            elif kind == "usage":
+                usages.append(
+                    Usage(int(item["restart"]), int(item["peak_kib"]), float(item["cpu"]), int(item["signal"]))
+                )
+            elif kind == "exit":
+                exits.append(_exit(item))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return Record(tuple(starts), tuple(usages), tuple(exits))
+
+
+def _start(item: dict[str, Any]) -> Start:
+    return Start(
+        job=str(item["job"]),
+        restart=int(item["restart"]),
+        time=float(item["time"]),
+        node=str(item.get("node", "")),
+        nodes=str(item.get("nodes", "")),
+        count=int(item.get("count", 1)),
+        cluster=str(item.get("cluster", "")),
+    )
+
+
+def _exit(item: dict[str, Any]) -> Exit:
+    return Exit(
+        restart=int(item["restart"]),
+        code=int(item["code"]),
+        signalled=bool(item["signalled"]),
+        time=float(item["time"]),
+        signals=tuple(str(item.get("signals", "")).split()),
+        phase=str(item.get("phase", "payload")),
+        text=str(item.get("text") or ""),
+        sizes={str(name): int(size) for name, size in item.get("sizes", {}).items()},
+    )

@@ -1,0 +1,207 @@
+"""The agent: answers requests that arrive as frames on standard input, and sends what grows, until its input ends.
+
+Nothing else is started on a login node. It leaves nothing behind.
+"""
+
+import os
+import queue
+import select
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from . import frames, rundir, store
+from .commands import Commands
+from .follow import Follower
+from .queues import Queues, private_folder
+from .requests import Refused, Requests
+
+_POOL = 4
+_HEARTBEAT = 15.0
+#: login nodes kill what uses minutes of CPU time; we end before, and are opened again
+_CPU_LIMIT = 240.0
+
+
+class Agent:
+    """One channel: its input, its output, and what is done for it."""
+
+    def __init__(self, options: Dict[str, Any], tty: bool) -> None:
+        self._tty = tty
+        self._out = threading.Lock()
+        self._commands = Commands(dict(os.environ))
+        self._queues = Queues(self._commands, self.emit, options.get("queue", []), options.get("accounting", []))
+        self._follower = Follower(self.emit)
+        self._requests = Requests(self._commands, self._queues)
+        self._incoming: Dict[str, store.Incoming] = {}
+        self._work: "queue.Queue[Tuple[Dict[str, Any], bytes]]" = queue.Queue()
+        self._beat = 0.0
+        self._threads = 0
+        self._registered = _register()
+
+    def emit(self, head: Dict[str, Any], body: bytes) -> None:
+        """Send one frame; from any thread."""
+        data = memoryview(frames.encode(head, body, self._tty))
+        with self._out:
+            while data:
+                data = data[os.write(1, data) :]
+
+    def run(self) -> None:
+        """Serve until the input ends."""
+        decoder = frames.Decoder(self._tty)
+        self.emit({"ev": "ready"}, b"")
+        while True:
+            wait = self._follower.tick(time.monotonic())
+            self._heartbeat()
+            readable, _, _ = select.select([0], [], [], min(wait, _HEARTBEAT))
+            if not readable:
+                continue
+            data = os.read(0, 1 << 16)
+            if not data:
+                return
+            for head, body in decoder.feed(data):
+                self._take(head, body)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for incoming in self._incoming.values():
+            incoming.discard()
+        if self._registered:
+            os.unlink(self._registered)
+
+    def _take(self, head: Dict[str, Any], body: bytes) -> None:
+        """What concerns files that are followed or uploads is done here, in order; the rest in the pool."""
+        here: Optional[Callable[[Dict[str, Any], bytes], Any]] = {
+            "watch": self._watch,
+            "unwatch": self._unwatch,
+            "grant": self._grant,
+            "put": self._put,
+            "counts": self._counts,
+        }.get(head["op"])
+        if here is not None:
+            self._answer(head, body, here)
+            return
+        if self._threads < _POOL:
+            self._threads += 1
+            threading.Thread(target=self._pool, daemon=True).start()
+        self._work.put((head, body))
+
+    def _pool(self) -> None:
+        while True:
+            head, body = self._work.get()
+            method: Callable[..., Any] = getattr(self._requests, head["op"])
+            self._answer(head, body, lambda h, b, m=method: m(h, b) if h["op"] == "submit" else m(h))
+
+    def _answer(self, head: Dict[str, Any], body: bytes, method: Callable[[Dict[str, Any], bytes], Any]) -> None:
+        try:
+            result = method(head, body)
+            extra = b""
+            if isinstance(result, tuple):
+                result, extra = result
+            answer: Dict[str, Any] = {"re": head.get("id"), "ok": result}
+        except Refused as error:
+            answer, extra = {"re": head.get("id"), "error": error.answer}, b""
+        except rundir.Locked as error:
+            facts = {"kind": "locked", "text": "another process holds %s" % error}
+            answer, extra = {"re": head.get("id"), "error": facts}, b""
+        except OSError as error:
+            facts = {"kind": "storage", "text": error.strerror or str(error), "errno": error.errno}
+            facts["path"] = os.fsdecode(error.filename) if error.filename else None
+            answer, extra = {"re": head.get("id"), "error": facts}, b""
+        except Exception as error:  # noqa: BLE001 - a fault of ours must reach the person at the other end, not a log here
+            facts = {"kind": "internal", "text": repr(error), "trace": traceback.format_exc()}
+            answer, extra = {"re": head.get("id"), "error": facts}, b""
+        if head.get("id") is not None:
+            self.emit(answer, extra)
+
+    def _watch(self, head: Dict[str, Any], _body: bytes) -> None:
+        now = time.monotonic()
+        self._follower.watch(head["run"], head["dir"], head.get("offsets", {}), head["credit"], now)
+        if head.get("job"):
+            self._queues.follow(head["run"], head["job"])
+
+    def _unwatch(self, head: Dict[str, Any], _body: bytes) -> None:
+        self._follower.unwatch(head["run"])
+        self._queues.leave(head["run"])
+
+    def _grant(self, head: Dict[str, Any], _body: bytes) -> None:
+        self._follower.grant(head["run"], head["credit"], time.monotonic())
+        if head.get("poke"):
+            self._follower.poke(head["run"], time.monotonic())
+
+    def _put(self, head: Dict[str, Any], body: bytes) -> Dict[str, Any]:
+        """Take one piece of a bundle; the last one makes it an entry of the store."""
+        key = head["key"]
+        if head["first"]:
+            rundir.make_private(head["base"])
+            previous = self._incoming.pop(key, None)
+            if previous is not None:
+                previous.discard()
+            self._incoming[key] = store.Incoming(head["base"], key)
+        incoming = self._incoming[key]
+        try:
+            incoming.write(body)
+            return {"path": incoming.commit()} if head["last"] else {}
+        finally:
+            if head["last"] or sys.exc_info()[0] is not None:
+                self._incoming.pop(key, None)
+                incoming.discard()
+
+    def _counts(self, _head: Dict[str, Any], _body: bytes) -> Dict[str, Any]:
+        used = os.times()
+        return {
+            "operations": self._follower.operations,
+            "commands": dict(self._commands.counts),
+            "cpu": used[0] + used[1],
+            "cpu_children": used[2] + used[3],
+        }
+
+    def _heartbeat(self) -> None:
+        now = time.monotonic()
+        if now - self._beat < _HEARTBEAT:
+            return
+        self._beat = now
+        self._follower.share = 1.0 / max(len(_agents()), 1)
+        if time.process_time() > _CPU_LIMIT:
+            self.emit({"ev": "bye"}, b"")
+            sys.exit(0)
+        self.emit({"ev": "beat"}, b"")
+
+
+def _register() -> Optional[str]:
+    """Make ourselves known to the other agents of this user on this node: they share what one may use."""
+    folder = private_folder()
+    if folder is None:
+        return None
+    path = os.path.join(folder, "agent.%d" % os.getpid())
+    rundir.write_whole(path, b"")
+    return path
+
+
+def _agents() -> List[int]:
+    """Return the process ids of this user's agents on this node."""
+    folder = private_folder()
+    found: List[int] = []
+    for name in os.listdir(folder) if folder else []:
+        pid = name[6:]
+        if not name.startswith("agent.") or not pid.isdigit():
+            continue
+        try:
+            os.kill(int(pid), 0)
+            found.append(int(pid))
+        except OSError:
+            os.unlink(os.path.join(folder or "", name))  # it was killed
+    return found
+
+
+def main(options: Dict[str, Any], tty: bool) -> None:
+    """Run the agent."""
+    agent = Agent(options, tty)
+    try:
+        agent.run()
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass
+    finally:
+        agent.close()
+    os._exit(0)  # threads may wait for a scheduler's command that takes its time

@@ -1,0 +1,218 @@
+"""What the agent does when it is asked: one method per request. Each may be repeated after a crash or a lost reply."""
+
+import getpass
+import json
+import os
+import platform
+import threading
+import time
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+from . import cleaning, rundir, store
+from .commands import Commands
+from .direct import Direct
+from .queues import COMMAND_TIMEOUT, Queues, base_id
+
+SUBMIT_TIMEOUT = 90.0
+_LOCK_WAIT = 150.0
+Head = Dict[str, Any]
+
+
+class Refused(Exception):
+    """A request that cannot be carried out: a kind that the client knows, and facts."""
+
+    def __init__(self, kind: str, text: str, **facts: Any) -> None:
+        super().__init__(text)
+        self.answer: Dict[str, Any] = dict(facts, kind=kind, text=text)
+
+
+class Requests:
+    """The requests that are answered once, each in a thread of a small pool."""
+
+    def __init__(self, commands: Commands, queues: Queues) -> None:
+        self._commands = commands
+        self._queues = queues
+        self._direct = Direct()
+        self._sweeping = threading.Lock()
+
+    def hello(self, head: Head) -> Dict[str, Any]:
+        """Say who and where we are, and what the client's folder names mean here."""
+        paths: Dict[str, Optional[str]] = {}
+        for template in head.get("expand", ()):
+            paths[template] = self._expand(template)
+        return {
+            "python": platform.python_version(),
+            "host": platform.node(),
+            "user": _user(),
+            "uid": os.getuid(),
+            "pid": os.getpid(),
+            "paths": paths,
+            "late": [path for path in paths.values() if path and _shows_files_late(path)],
+        }
+
+    def submit(self, head: Head, body: bytes) -> Dict[str, Any]:
+        """Make sure that the job of a run directory exists; adopt the one that does."""
+        directory = head["dir"]
+        found = rundir.evidence(directory)
+        if rundir.proves_job(found):
+            return dict(found, adopted=True)
+        self._check_base(head["base"])
+        missing = store.have(head["base"], head.get("needs", []))
+        if missing:
+            return {"missing": missing}
+        parent, name = os.path.split(directory)
+        rundir.make_private(parent)
+        with rundir.lock(os.path.join(parent, "." + name + ".lock"), _LOCK_WAIT):
+            found = rundir.evidence(directory)
+            if rundir.proves_job(found):
+                return dict(found, adopted=True)
+            files, rest = _split(head["files"], body)
+            links = {name: os.path.join(head["base"], target) for name, target in head.get("links", {}).items()}
+            fresh = rundir.stage(directory, files, links)
+            # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
+            job = None if fresh else self._look_up(head["find"], directory)
+            adopted = job is not None
+            job = job or self._start(head, directory)
+            rundir.write_whole(os.path.join(directory, rundir.JOB_ID), json.dumps(job).encode())
+            if rest:
+                raise Refused("protocol", "%d bytes too many" % len(rest))
+        self._sweep_sometimes(head)
+        return {"job": job, "adopted": adopted, "exists": True, "claim": "", "record": ""}
+
+    def inspect(self, head: Head) -> Dict[str, Any]:
+        """Say what a run directory says, and change nothing."""
+        return rundir.evidence(head["dir"])
+
+    def status(self, head: Head) -> Dict[str, Any]:
+        """Say what queue and accounting know of some jobs now."""
+        if head["kind"] == "direct":
+            rows = self._direct.rows(head["jobs"])
+            return {"queue": {"ok": True, "age": 0.0, "rows": rows, "error": ""}, "accounting": None}
+        jobs: Set[str] = {base_id(str(job["id"])) for job in head["jobs"]}
+        queue = self._queues.queue_now(jobs)
+        account = self._queues.account(jobs) if head.get("accounting") else None
+        return {"queue": queue, "accounting": account}
+
+    def cancel(self, head: Head) -> Dict[str, Any]:
+        """End the jobs of a run directory: those that are known, and those that bear its name."""
+        found = rundir.evidence(head["dir"])
+        known = {str(job) for job in (found["job"].get("id"), found["claim"]) if job}
+        if head["kind"] == "direct":
+            ticks = found["job"].get("ticks")
+            return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks)]}
+        if not known:
+            job = self._look_up(head["find"], head["dir"])
+            known = {job["id"]} if job else set()
+        known -= set(head.get("spare", ()))
+        if known:
+            cluster = found["job"].get("cluster")
+            argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
+            result = self._commands.run(argv, COMMAND_TIMEOUT)
+            if result.code != 0:
+                raise Refused("command", result.err.strip() or "scancel gave no answer", command=argv, code=result.code)
+        return {"cancelled": sorted(known)}
+
+    def cancel_others(self, head: Head) -> Dict[str, Any]:
+        """End the jobs that bear a name, but for the one that won the claim."""
+        rows = self._ids(head["find"][:1])
+        others = sorted({row for row in rows or [] if base_id(row) != base_id(head["spare"])})
+        if others:
+            self._commands.run(["scancel", *others], COMMAND_TIMEOUT)
+        return {"cancelled": others}
+
+    def collected(self, head: Head) -> Dict[str, Any]:
+        """Note that a result was taken over."""
+        cleaning.mark_collected(head["dir"], head["outcome"])
+        return {}
+
+    def tail(self, head: Head) -> Tuple[Dict[str, Any], bytes]:
+        """Return the last bytes of a file in a run directory."""
+        try:
+            with open(os.path.join(head["dir"], head["file"]), "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - int(head["bytes"]), 0))
+                return {"size": size}, file.read(int(head["bytes"]))
+        except FileNotFoundError:
+            return {"size": 0}, b""
+
+    def _check_base(self, base: str) -> None:
+        try:
+            rundir.make_private(base)
+        except OSError as error:
+            raise Refused("storage", error.strerror or str(error), errno=error.errno, path=base)  # noqa: B904
+        if not os.access(base, os.W_OK | os.X_OK):
+            raise Refused("storage", "not writable", errno=13, path=base)
+
+    def _start(self, head: Head, directory: str) -> Dict[str, Any]:
+        if head["kind"] == "direct":
+            return dict(self._direct.start(directory, dict(os.environ)), cluster="")
+        result = self._commands.run(head["submit"], SUBMIT_TIMEOUT, cwd=directory, job=True)
+        for line in reversed(result.out.strip().split("\n")):
+            job, _, cluster = line.strip().partition(";")
+            if result.code == 0 and job.isdigit():
+                return {"id": job, "cluster": cluster, "time": int(time.time())}
+        text = (result.err.strip() + "\n" + result.out.strip()).strip()
+        raise Refused("sbatch", text or "sbatch gave no answer", command=head["submit"], code=result.code)
+
+    def _look_up(self, find: List[List[str]], directory: str) -> Optional[Dict[str, Any]]:
+        ids = self._ids(find) if find else []
+        if ids is None:
+            raise Refused("lookup", "the queue does not answer, so it is not known whether the job exists")
+        return {"id": ids[0], "cluster": "", "time": int(os.stat(directory).st_mtime)} if ids else None
+
+    def _ids(self, find: List[List[str]]) -> Optional[List[str]]:
+        """Return the ids of the jobs that bear a name: from the queue, else from accounting, where there is one.
+
+        None if the queue does not answer: a failed look-up is not "absent".
+        """
+        for number, argv in enumerate(find):
+            result = self._commands.run(argv, COMMAND_TIMEOUT)
+            if result.code != 0 and number == 0:
+                return None
+            rows = [line.split("|", 1)[0].strip() for line in result.out.split("\n") if "|" in line]
+            ids = sorted({base_id(row) for row in rows if base_id(row).isdigit()}, key=int)
+            if result.code == 0 and ids:
+                return ids
+        return []
+
+    def _expand(self, template: str) -> Optional[str]:
+        """Return an absolute path, with ``~`` and variables of the login environment; None if a variable is not set."""
+        path = os.path.expanduser(os.path.expandvars(template))
+        while "$" in path:
+            name = path.split("$", 1)[1].split("/", 1)[0].strip("{}")
+            value = self._commands.login_shell_value(name) if name.isidentifier() else None
+            if not value:
+                return None
+            os.environ[name] = value
+            path = os.path.expanduser(os.path.expandvars(template))
+        return os.path.normpath(os.path.join(os.path.expanduser("~"), path))
+
+    def _sweep_sometimes(self, head: Head) -> None:
+        keep = head.get("keep")
+        if keep and cleaning.due(head["base"]) and self._sweeping.acquire(False):
+            threading.Thread(target=cleaning.sweep, args=(head["base"], keep), daemon=True).start()
+
+
+def _split(files: List[List[Any]], body: bytes) -> Tuple[List[rundir.StagedFile], bytes]:
+    staged: List[rundir.StagedFile] = []
+    for name, mode, size in files:
+        staged.append((name, mode, body[:size]))
+        body = body[size:]
+    return staged, body
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account that this host's directory does not know
+        return str(os.getuid())
+
+
+def _shows_files_late(path: str) -> bool:
+    """Whether a path lies on a file system whose clients cache: written bytes must be synced to be seen elsewhere."""
+    best, kind = "", ""
+    for line in rundir.read_text("/proc/mounts").split("\n"):
+        fields = line.split(" ")
+        if len(fields) > 2 and (path + "/").startswith(fields[1].rstrip("/") + "/") and len(fields[1]) >= len(best):
+            best, kind = fields[1], fields[2]
+    return kind.startswith("nfs")

@@ -1,0 +1,161 @@
+"""Slurm as text: the commands, and what their answers mean. Formats are explicit, output is text: see FORMATS.
+
+22.05's JSON reports success for a job that exited 4, so text it is: ``-o`` and ``-P`` are stable from 22.05 to 26.05.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from dagster_slurm.core.states import JobState, from_word
+from dagster_slurm.core.tracker import Row
+from dagster_slurm.errors import DagsterSlurmError, SubmissionDelayed, SubmissionRefused
+from dagster_slurm.schedulers.scheduler import SubmitAnswer
+
+#: squeue(1): id, state, expected start, nodes, reason, name. What may hold a bar itself comes last.
+_QUEUE_FORMAT = "%i|%T|%S|%N|%r|%j"
+#: sacct(1). MaxRSS and the like stand on the steps alone, so steps are asked for too.
+_ACCOUNT_FIELDS = (
+    "JobID",
+    "State",
+    "ExitCode",
+    "DerivedExitCode",
+    "ElapsedRaw",
+    "TotalCPU",
+    "MaxRSS",
+    "ReqMem",
+    "AllocCPUS",
+    "AllocTRES",
+    "NNodes",
+    "NodeList",
+    "Partition",
+    "Submit",
+    "Start",
+    "End",
+)
+_OUT_OF_MEMORY_CODE = "0:125"
+#: a name is looked up in accounting from this long ago; without a start sacct looks at today only
+_SINCE = "now-30days"
+
+_LATER = re.compile(
+    r"AssocMaxSubmitJobLimit|QOSMaxSubmitJobPerUserLimit|MaxSubmit|job submit limit|MaxJobCount|queue is full"
+    r"|Unable to contact slurm controller|Socket timed out|Connection refused|temporarily unable|Resource temporarily"
+    r"|Slurm backup controller in standby|slurmctld is not responding|Zero Bytes were transmitted|Transport endpoint"
+    r"|gave no answer",
+    re.IGNORECASE,
+)
+_HINTS = (
+    (r"invalid partition", "Name a partition that `sinfo` lists: SlurmQueueConfig(partition=...)."),
+    (r"invalid account|account/partition combination", "Name an account that `sacctmgr show assoc user=$USER` lists."),
+    (r"invalid qos", "Name a QOS that `sacctmgr show assoc user=$USER format=qos` lists."),
+    (r"node configuration is not available", "No node has that much: compare with `sinfo -o '%P %c %m %G %l'`."),
+    (r"time limit", "Ask for less time than the partition's limit (`sinfo -o '%P %l'`)."),
+    (r"memory specification|memory", "Ask for memory that the partition's nodes have (`sinfo -o '%P %m'`)."),
+    (r"invalid (generic resource|gres|trespec|tres)", "Ask for GPUs as the site names them (`sinfo -o '%P %G'`)."),
+    (r"reservation", "Name a reservation that `scontrol show reservation` lists and that is yours to use."),
+    (r"feature", "Name a feature that `sinfo -o '%P %f'` lists."),
+    (r"node (name|list)|invalid host", "Name nodes that `sinfo -N` lists."),
+)
+
+
+class Slurm:
+    """Renders Slurm's commands and parses their answers."""
+
+    kind = "slurm"
+    asks = True
+    queue: tuple[str, ...] = ("squeue", "-h", "-r", "--me", "--states=all", "-o", _QUEUE_FORMAT)
+    accounting: tuple[str, ...] = (
+        "sacct",
+        "-n",
+        "-P",
+        "-j",
+        "{ids}",
+        "-S",
+        _SINCE,
+        "-o",
+        ",".join(_ACCOUNT_FIELDS),
+    )
+
+    def submit(self) -> list[str]:
+        """Return the command that submits ``job.sh``; everything else stands in the script."""
+        return ["sbatch", "--parsable", "job.sh"]
+
+    def find(self, name: str) -> list[list[str]]:
+        """Return the look-ups by name, in queue and accounting."""
+        return [
+            ["squeue", "-h", "-r", "--me", "--states=all", f"--name={name}", "-o", "%i|%j"],
+            ["sacct", "-X", "-n", "-P", "-S", _SINCE, f"--name={name}", "-o", "JobIDRaw,JobName"],
+        ]
+
+    def queue_row(self, lines: Sequence[str], job: str) -> Row | None:
+        """Return the queue's line of a job."""
+        for line in lines:
+            fields = line.split("|", 5)
+            if len(fields) < 5 or fields[0].strip() != job:
+                continue
+            _, word, expected, nodes, reason = fields[:5]
+            state = from_word(word)
+            known = expected if expected not in ("N/A", "Unknown", "None") and state is JobState.PENDING else ""
+            facts = (("NodeList", nodes),) if nodes else ()
+            return Row(job, state, word.strip(), _reason(reason), known, facts=facts)
+        return None
+
+    def account_row(self, lines: Sequence[str], job: str) -> Row | None:
+        """Return accounting's lines of a job and its steps as one."""
+        rows = [dict(zip(_ACCOUNT_FIELDS, line.split("|"), strict=False)) for line in lines]
+        whole = next((row for row in reversed(rows) if row["JobID"] == job), None)
+        if whole is None or "State" not in whole:
+            return None
+        steps = [row for row in rows if row["JobID"].startswith(f"{job}.")]
+        code, signal = _exit_code(whole.get("ExitCode", ""))
+        out_of_memory = any(
+            _OUT_OF_MEMORY_CODE in (row.get("ExitCode"), row.get("DerivedExitCode"))
+            or row.get("State", "").startswith("OUT_OF_MEMORY")
+            for row in (whole, *steps)
+        )
+        peak = max((_kibibytes(step.get("MaxRSS", "")) for step in steps), default=0)
+        facts = {**whole, **({"PeakKiB": str(peak)} if peak else {})}
+        words = whole["State"].split()
+        return Row(
+            job,
+            from_word(whole["State"]),
+            words[0] if words else "",
+            exit_code=code,
+            signal=signal,
+            out_of_memory=out_of_memory,
+            user=words[2] if words[1:2] == ["by"] and len(words) > 2 else "",
+            facts=tuple(sorted(facts.items())),
+        )
+
+    def refusal(self, answer: SubmitAnswer) -> DagsterSlurmError:
+        """Return the error for sbatch's words: refused, or not now."""
+        text = "; ".join(
+            line.removeprefix("sbatch: ").removeprefix("error: ").strip()
+            for line in answer.text.splitlines()
+            if line.strip()
+        )
+        common = {"command": answer.command, "exit_code": answer.code, "details": answer.details}
+        if answer.code is None or _LATER.search(answer.text):
+            hint = "Nothing: the submission is repeated until Slurm takes it."
+            return SubmissionDelayed(f"Slurm does not take the job now: {text}", hint=hint, **common)
+        hint = next((hint for words, hint in _HINTS if re.search(words, answer.text, re.IGNORECASE)), None)
+        return SubmissionRefused(f"Slurm refused the job: {text}", hint=hint or "See sbatch(1).", **common)
+
+
+def _reason(text: str) -> str:
+    """22.05 and 24.11 put other brackets around a reason; ``None`` is none."""
+    plain = text.strip().strip("()")
+    return "" if plain in ("None", "") else plain
+
+
+def _exit_code(text: str) -> tuple[int | None, int | None]:
+    code, _, signal = text.partition(":")
+    return (int(code), int(signal)) if code.isdigit() and signal.isdigit() else (None, None)
+
+
+def _kibibytes(text: str) -> int:
+    """Return sacct's amounts of memory (``3012K``, ``1.5G``) in KiB."""
+    match = re.match(r"([\d.]+)([KMGT]?)$", text.strip())
+    scale = {"": 1 / 1024, "K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
+    return int(float(match.group(1)) * scale[match.group(2)]) if match else 0
