@@ -172,7 +172,7 @@ def test_unchanged_files_are_hashed_once(tmp_path: Path) -> None:
     assert key == first.key
     assert sources["a"].stat().st_atime_ns == reads
     sources["a"].write_bytes(b"4321")
-    os.utime(sources["a"], ns=(first.members[0].stamp[0],) * 2)
+    os.utime(sources["a"], ns=(0, first.members[0].stamp[0]))
     assert Bundle.from_files(sources).key != first.key
 
 
@@ -247,8 +247,8 @@ def test_keys_are_checked(base: Path, key: str) -> None:
 def test_two_at_once(tmp_path: Path, base: Path) -> None:
     bundle = Bundle.from_files(files(tmp_path, {"d/a": b"1" * 5000, "b": b"5678"}))
     with ThreadPoolExecutor(8) as pool:
-        entries = list(pool.map(lambda _: send(bundle, base, 100), range(8)))
-    assert set(entries) == {base / "store" / bundle.key}
+        sent = [pool.submit(send, bundle, base, 100) for _ in range(8)]
+    assert {one.result() for one in sent} == {base / "store" / bundle.key}
     assert content(base / "store" / bundle.key) == {"d/a": b"1" * 5000, "b": b"5678"}
     assert leftovers(base) == []
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
+from . import gitignore
 
 #: left out wherever they are: version control, caches, environments, what editors and desktops leave behind
 ALWAYS = (
@@ -41,7 +41,7 @@ class IgnoreFile:
     """One ``.gitignore``: its folder (posix, no slash at the end) and its patterns."""
 
     folder: str
-    spec: GitIgnoreSpec
+    patterns: tuple[gitignore.Pattern, ...]
 
 
 #: outermost first
@@ -64,8 +64,7 @@ def is_ignored(path: str, rules: Rules, *, folder: bool) -> bool:
     The last matching pattern of the innermost file that has one decides.
     """
     for rule in reversed(rules):
-        relative = path[len(rule.folder) + 1 :] + ("/" if folder else "")
-        verdict = rule.spec.check_file(relative).include
+        verdict = gitignore.verdict(rule.patterns, path[len(rule.folder) + 1 :], folder=folder)
         if verdict is not None:
             return verdict
     return False
@@ -93,24 +92,7 @@ def rules_above(folder: Path) -> tuple[Rules, bool]:
 def with_file(rules: Rules, folder: Path) -> Rules:
     """Return ``rules`` and, after them, the ones of the folder's own ``.gitignore``, if it has one."""
     try:
-        text = (folder / ".gitignore").read_bytes().decode("utf-8-sig", "surrogateescape")
+        text = (folder / ".gitignore").read_bytes().decode("utf-8", "surrogateescape")
     except OSError:
         return rules
-    spec = _spec(text.splitlines())
-    return (*rules, IgnoreFile(folder.as_posix().rstrip("/"), spec))
-
-
-def _spec(lines: list[str]) -> GitIgnoreSpec:
-    """Parse patterns; as in git, one that is malformed matches nothing and spoils nothing."""
-    try:
-        return GitIgnoreSpec.from_lines(lines)
-    except ValueError:
-        return GitIgnoreSpec.from_lines([line for line in lines if _is_pattern(line)])
-
-
-def _is_pattern(line: str) -> bool:
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        return False
-    return True
+    return (*rules, IgnoreFile(folder.as_posix().rstrip("/"), gitignore.parse(text)))
