@@ -10,7 +10,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
-HOME = REPOSITORY / ".demo" / "dagster_home"
+FOLDER = Path(os.environ.get("DEMO_FOLDER", REPOSITORY / ".demo")).resolve()
+HOME = FOLDER / "dagster_home"
+CLUSTER = os.environ.get("CLUSTER", "demo")
 PARTITIONS = ("harbour-bridge", "university", "river-path")
 
 DAGSTER_YAML = """\
@@ -32,7 +34,7 @@ def this_machine() -> None:
     """Nothing tells the assets where to run: they run here. Their tables stay in the clone."""
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         del os.environ[name]
-    os.environ["BIKE_COUNTERS_DATA"] = str(HOME.parent / "data")
+    os.environ["BIKE_COUNTERS_DATA"] = str(FOLDER / "data")
 
 
 def real_cluster() -> None:
@@ -43,7 +45,7 @@ def real_cluster() -> None:
     begun = time.monotonic()
     print("bringing up a Slurm cluster of 4 nodes on this machine", flush=True)
     try:
-        cluster = up(ClusterOptions(name="demo"))
+        cluster = up(ClusterOptions(name=CLUSTER))
     except ClusterError as error:
         sys.exit(f"demo: the cluster did not come up: {error}")
     os.environ.update(cluster.client_environment)

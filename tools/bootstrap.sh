@@ -61,9 +61,9 @@ with_venv() {
 
 # Debian and Ubuntu keep pip's own wheel in a package; pip runs straight from it, and nothing is installed.
 wheel_pip() {
-    for wheel in /usr/share/python-wheels/pip-*.whl "$tools"/apt/root/usr/share/python-wheels/pip-*.whl; do
+    for wheel in /usr/share/python-wheels/pip-*.whl "$tools"/apt/unpacked/usr/share/python-wheels/pip-*.whl; do
         [ -f "$wheel" ] || continue
-        distutils=$(echo "$tools"/apt/root/usr/lib/python3.*) # see download_pip
+        distutils=$(echo "$tools"/apt/unpacked/usr/lib/python3.*) # see download_pip
         env PYTHONPATH="$wheel:$distutils" python3 -m pip "$@" && return
     done
     return 1
@@ -75,7 +75,7 @@ wheel_pip_runs() { wheel_pip --version >/dev/null 2>&1; }
 # lists of the clone's own.
 download() {
     (
-        mkdir -p "$tools/apt/lists/partial" "$tools/apt/cache/archives/partial" "$tools/apt/root"
+        mkdir -p "$tools/apt/lists/partial" "$tools/apt/cache/archives/partial" "$tools/apt/unpacked"
         cd "$tools/apt" || exit
         user="APT::Sandbox::User=$(id -un)"
         if ! apt-get -qq -o "$user" download "$1" >/dev/null 2>&1; then
@@ -86,7 +86,7 @@ download() {
             apt-get "$@" download "$package" >&2 || exit
             set -- "$package"
         fi
-        dpkg-deb -x "$1"_*.deb root
+        dpkg-deb -x "$1"_*.deb unpacked
     )
 }
 
@@ -95,7 +95,7 @@ download_pip() {
     wheel_pip_runs && return
     # old pips want distutils, of which such a Python has only the two files that its library needs
     download python3-distutils || return
-    for folder in "$tools"/apt/root/usr/lib/python3.*/distutils; do
+    for folder in "$tools"/apt/unpacked/usr/lib/python3.*/distutils; do
         cp /usr/lib/"$(basename "$(dirname "$folder")")"/distutils/*.py "$folder"
     done
     wheel_pip_runs
