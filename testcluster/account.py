@@ -38,19 +38,27 @@ def create(layout: Layout, shell: str, password: str) -> None:
         wait_for("useradd", lambda: run([*command, layout.user]) is not None, timeout=10, interval=0.3)
     # Hashed by chpasswd itself: PAM may refuse a password, or ask.
     run(["chpasswd", "--crypt-method", "SHA512"], stdin=f"{layout.user}:{password}\n")
-    entry = pwd.getpwnam(layout.user)
     layout.home.mkdir(mode=0o700, exist_ok=True)
-    os.chown(layout.home, entry.pw_uid, entry.pw_gid)
+    _own(layout, layout.home)
 
 
 def give(layout: Layout, path: Path, text: str) -> None:
-    """Write a file of the user's, with the folders above it inside the home."""
-    entry = pwd.getpwnam(layout.user)
-    for folder in reversed(path.parents):
+    """Write a file of the user's."""
+    give_folder(layout, path.parent)
+    path.write_text(text)
+    _own(layout, path)
+
+
+def give_folder(layout: Layout, path: Path) -> None:
+    """Make a folder of the user's, with those above it inside the home."""
+    for folder in [*reversed(path.parents), path]:
         if layout.home in folder.parents and not folder.exists():
             folder.mkdir(mode=0o700)
-            os.chown(folder, entry.pw_uid, entry.pw_gid)
-    path.write_text(text)
+            _own(layout, folder)
+
+
+def _own(layout: Layout, path: Path) -> None:
+    entry = pwd.getpwnam(layout.user)
     os.chown(path, entry.pw_uid, entry.pw_gid)
 
 

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from testcluster.execute import clean_environment, run, wait_for
-from testcluster.layout import Layout
-from testcluster.options import ClusterOptions
+from testcluster.execute import ClusterError, wait_for
+from testcluster.machine import Machine
 from testcluster.slurm_conf import ACCOUNT
 
 
-def set_up(layout: Layout, options: ClusterOptions) -> None:
-    """Register cluster and user; entries that exist already stay."""
+def set_up(machine: Machine) -> None:
+    """Register cluster and user, once."""
+    layout, options = machine.layout, machine.options
+    done = layout.database / "registered"
+    if done.exists():
+        return
     # slurmdbd accepts connections a moment before it can answer
-    wait_for("slurmdbd", lambda: _sacctmgr(layout, "show", "cluster") is not None, timeout=30)
-    _add(layout, options.name, "cluster", options.name)
-    _add(layout, ACCOUNT, "account", ACCOUNT, "Description=tests", "Organization=tests")
-    _add(layout, layout.user, "user", layout.user, f"Account={ACCOUNT}", f"DefaultAccount={ACCOUNT}")
+    wait_for("slurmdbd", lambda: _sacctmgr(machine, "show", "cluster") is not None, timeout=30)
+    _add(machine, "cluster", options.name)
+    _add(machine, "account", ACCOUNT, "Description=tests", "Organization=tests")
+    _add(machine, "user", layout.user, f"Account={ACCOUNT}", f"DefaultAccount={ACCOUNT}")
     if options.max_submit_jobs:
-        _sacctmgr(layout, "modify", "qos", "normal", "set", f"MaxSubmitJobsPerUser={options.max_submit_jobs}")
+        _sacctmgr(machine, "modify", "qos", "normal", "set", f"MaxSubmitJobsPerUser={options.max_submit_jobs}")
+    done.touch()
 
 
-def _add(layout: Layout, name: str, kind: str, *arguments: str) -> None:
-    known = _sacctmgr(layout, "show", kind, "format=" + kind).split()
-    if name not in known:
-        _sacctmgr(layout, "add", kind, *arguments)
+def _add(machine: Machine, kind: str, name: str, *arguments: str) -> None:
+    try:
+        _sacctmgr(machine, "add", kind, name, *arguments)
+    except ClusterError:
+        # An `up` that was killed here may have added it: sacctmgr calls that an error.
+        if name not in _sacctmgr(machine, "show", kind, f"format={kind}").split():
+            raise
 
 
-def _sacctmgr(layout: Layout, *arguments: str) -> str:
-    env = clean_environment(SLURM_CONF=str(layout.slurm_conf))
-    return run(["sacctmgr", "--immediate", "--noheader", "--parsable2", *arguments], env=env)
+def _sacctmgr(machine: Machine, *arguments: str) -> str:
+    return machine.run(["sacctmgr", "--immediate", "--noheader", "--parsable2", *arguments])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testcluster import build, daemons, lifecycle
-from testcluster.execute import ClusterError, clean_environment, root_prefix, run
+from testcluster.execute import ClusterError, root_prefix, run
 from testcluster.layout import REPOSITORY, Layout
+from testcluster.machine import Machine
 from testcluster.options import ClusterOptions
 from testcluster.state import State
 
@@ -19,15 +21,19 @@ from testcluster.state import State
 class Cluster:
     """A cluster that is up, or was when this was made."""
 
-    layout: Layout
-    state: State
+    machine: Machine
 
     ssh_host = "127.0.0.1"
 
     @property
+    def layout(self) -> Layout:
+        """Paths of its files."""
+        return self.machine.layout
+
+    @property
     def options(self) -> ClusterOptions:
         """What it was asked to be."""
-        return self.state.options
+        return self.machine.options
 
     @property
     def name(self) -> str:
@@ -37,7 +43,7 @@ class Cluster:
     @property
     def ssh_port(self) -> int:
         """Where its sshd listens."""
-        return self.state.ports["sshd"]
+        return self.machine.ports["sshd"]
 
     @property
     def ssh_alias(self) -> str:
@@ -57,7 +63,7 @@ class Cluster:
     @property
     def password(self) -> str:
         """The user's password."""
-        return self.state.password
+        return self.machine.state.password
 
     @property
     def key_path(self) -> Path:
@@ -87,12 +93,12 @@ class Cluster:
     @property
     def confines_memory(self) -> bool:
         """Whether a job that takes more memory than it asked for is killed."""
-        return build.confines(self.state)
+        return self.machine.confines_memory
 
     @property
     def environment(self) -> dict[str, str]:
         """For Slurm commands on this host."""
-        return clean_environment(SLURM_CONF=str(self.slurm_conf))
+        return self.machine.environment
 
     @property
     def client_environment(self) -> dict[str, str]:
@@ -108,21 +114,34 @@ class Cluster:
 
     def run(self, command: Sequence[str], *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command on this host as the cluster's user, without ssh, in its home."""
-        env = {**self.environment, "HOME": str(self.home), "USER": self.user, "LOGNAME": self.user}
-        inside = ["env", f"--chdir={self.home}", *lifecycle.assignments(env)[1:], *command]
-        full = [*root_prefix(), *lifecycle.as_user(self.layout), *inside]
+        full = self.machine.as_user(command)
         return subprocess.run(full, capture_output=True, text=True, timeout=timeout, check=False)
 
     def ssh(self, command: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command line in the user's login shell, over ssh with the key."""
-        full = ["ssh", "-F", str(self.ssh_config), "-o", "BatchMode=yes", self.ssh_alias, command]
+        """Run a command line in the user's login shell, over ssh; with the key, or what else the cluster asks for."""
+        full = ["ssh", "-F", str(self.ssh_config), self.ssh_alias, command]
         return subprocess.run(
-            full, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+            full,
+            env={**os.environ, **self.askpass_environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
+
+    @property
+    def askpass_environment(self) -> dict[str, str]:
+        """Makes OpenSSH answer prompts by itself, with the password or a fresh one-time code."""
+        return {"SSH_ASKPASS": str(self.layout.askpass), "SSH_ASKPASS_REQUIRE": "force"}
+
+    def one_time_code(self) -> str:
+        """A code that lets the user in once, where `auth` is "one-time"."""
+        return run([str(self.layout.askpass)]).strip()
 
     def admin(self, command: Sequence[str], *, timeout: float = 60) -> str:
         """Standard output of a Slurm command that root runs, and that must succeed."""
-        return run([*root_prefix(), *lifecycle.assignments(self.environment), *command], timeout=timeout)
+        return self.machine.run(command, timeout=timeout)
 
     def stop(self, daemon: str) -> None:
         """Stop `slurmctld`, `slurmdbd`, `database`, `munged`, `sshd` (with its sessions) or `slurmd:<node>`."""
@@ -148,7 +167,7 @@ class Cluster:
 
     def running(self) -> dict[str, bool]:
         """Which daemons run."""
-        table = daemons.daemons(self.layout, self.state)
+        table = daemons.daemons(self.machine)
         return {daemon.name: daemons.is_running(self.layout, daemon.name) for daemon in table}
 
     def node_state(self, node: str) -> str:
@@ -164,7 +183,7 @@ class Cluster:
         self.admin(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
 
     def _daemon(self, name: str) -> daemons.Daemon:
-        table = {daemon.name: daemon for daemon in daemons.daemons(self.layout, self.state)}
+        table = {daemon.name: daemon for daemon in daemons.daemons(self.machine)}
         if name not in table:
             msg = f"no daemon {name!r}; there are {', '.join(table)}"
             raise ClusterError(msg)
@@ -190,7 +209,7 @@ def up(options: ClusterOptions) -> Cluster:
     if root_prefix():
         command_line("up", "--options", options.to_json())
         return load(options.name)
-    return Cluster(layout, lifecycle.bring_up(layout, State.new(options)))
+    return Cluster(lifecycle.bring_up(layout, options))
 
 
 def load(name: str) -> Cluster:
@@ -200,7 +219,7 @@ def load(name: str) -> Cluster:
     if state is None:
         msg = f"no cluster {name!r}; start it with: python3 -m testcluster up --name {name}"
         raise ClusterError(msg)
-    return Cluster(layout, state)
+    return Cluster(Machine(layout, state))
 
 
 def down(name: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from testcluster import database, processes
-from testcluster.execute import ClusterError, clean_environment, run, wait_for
+from testcluster import build, database, processes
+from testcluster.execute import ClusterError, wait_for
 from testcluster.layout import Layout
-from testcluster.state import State
+from testcluster.machine import PRIVATE_MOUNTS, Machine
 
 READY_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
@@ -26,25 +26,33 @@ class Daemon:
     env: dict[str, str]
 
 
-def daemons(layout: Layout, state: State) -> list[Daemon]:
+def daemons(machine: Machine) -> list[Daemon]:
     """All daemons, in the order in which they must start."""
+    layout, ports = machine.layout, machine.ports
     slurm = {"SLURM_CONF": str(layout.slurm_conf)}
-    ports = state.ports
     table = [Daemon("munged", _munged(layout), lambda: _listens(layout.munge_socket), {})]
-    if state.options.accounting:
+    if machine.options.accounting:
         where = {**slurm, "MYSQL_UNIX_PORT": str(layout.database_socket)}
         table += [
             Daemon("database", database.command(layout), lambda: _listens(layout.database_socket), {}),
             Daemon("slurmdbd", ["slurmdbd", "-D"], lambda: _accepts(ports["slurmdbd"]), where),
         ]
-    table.append(Daemon("slurmctld", ["slurmctld", "-D"], lambda: _controller_answers(layout), slurm))
-    for node in state.options.node_names:
+    table.append(Daemon("slurmctld", ["slurmctld", "-D"], lambda: _controller_answers(machine), slurm))
+    for node in machine.options.node_names:
         name = f"slurmd:{node}"
         # bound now: the variable of the loop changes
         table.append(Daemon(name, ["slurmd", "-D", "-N", node], lambda n=name: _accepts(ports[n]), slurm))
-    sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", f"{layout.etc}/sshd_config"]
-    table.append(Daemon("sshd", sshd, lambda: _accepts(ports["sshd"]), {}))
-    return table
+    table.append(Daemon("sshd", _sshd(machine), lambda: _accepts(ports["sshd"]), {}))
+    return [replace(daemon, command=[*machine.enter, *daemon.command]) for daemon in table]
+
+
+def _sshd(machine: Machine) -> list[str]:
+    layout, seconds = machine.layout, machine.options.late_files
+    command = [str(build.sshd_program(machine)), "-D", "-e", "-f", f"{layout.etc}/sshd_config"]
+    if seconds:
+        late = [str(layout.root / "bin" / "late_login.sh"), str(seconds), str(layout.late)]
+        command = [*PRIVATE_MOUNTS, *late, *command]
+    return command
 
 
 def _munged(layout: Layout) -> list[str]:
@@ -71,9 +79,8 @@ def _accepts(port: int) -> bool:
         return True
 
 
-def _controller_answers(layout: Layout) -> bool:
-    env = clean_environment(SLURM_CONF=str(layout.slurm_conf))
-    return "is UP" in run(["scontrol", "ping"], env=env, timeout=10)
+def _controller_answers(machine: Machine) -> bool:
+    return "is UP" in machine.run(["scontrol", "ping"], timeout=10)
 
 
 def is_running(layout: Layout, name: str) -> bool:
@@ -89,7 +96,7 @@ def launch(layout: Layout, daemon: Daemon) -> None:
         daemon.command,
         pid_file=layout.pid_file(daemon.name),
         log_file=layout.log_file(daemon.name),
-        env={**daemon.env, processes.MARKER: str(layout.root)},
+        env=daemon.env,
     )
 
 

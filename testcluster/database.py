@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 
-from testcluster.execute import run
 from testcluster.layout import Layout
+from testcluster.machine import Machine
 
 
-def install(layout: Layout) -> None:
+def install(machine: Machine) -> None:
     """Make the data folder, which takes about a second."""
-    done = layout.database / "installed"
+    folder = machine.layout.database
+    done = folder / "installed"
     if done.exists():
         return
-    shutil.rmtree(layout.database, ignore_errors=True)
-    layout.database.mkdir(mode=0o700)
-    options = ["--no-defaults", f"--datadir={layout.database}/data", "--user=root", "--skip-test-db"]
-    run(["mariadb-install-db", *options, "--auth-root-authentication-method=socket"])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    options = ["--no-defaults", f"--datadir={folder}/data", "--user=root", "--skip-test-db"]
+    machine.run(["mariadb-install-db", *options, "--auth-root-authentication-method=socket"])
     done.touch()
 
 
@@ -36,7 +37,8 @@ def command(layout: Layout) -> list[str]:
     ]
 
 
-def create(layout: Layout) -> None:
+def create(machine: Machine) -> None:
     """Create slurmdbd's database."""
     query = "CREATE DATABASE IF NOT EXISTS slurm_acct_db"
-    run(["mariadb", "--no-defaults", f"--socket={layout.database_socket}", "--user=root", "--execute", query])
+    client = ["mariadb", "--no-defaults", f"--socket={machine.layout.database_socket}", "--user=root"]
+    machine.run([*client, "--execute", query])

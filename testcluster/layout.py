@@ -89,6 +89,26 @@ class Layout:
         return self.ssh / "config"
 
     @property
+    def askpass(self) -> Path:
+        """For SSH_ASKPASS."""
+        return self.ssh / "askpass"
+
+    @property
+    def codes(self) -> Path:
+        """Each file in it is named like a code that lets the user in once."""
+        return self.ssh / "codes"
+
+    @property
+    def late(self) -> Path:
+        """What the login node may see late."""
+        return self.home / "late"
+
+    @property
+    def pam_service(self) -> Path:
+        """How sshd asks for passwords and codes: the one file outside of the folder, named as the user."""
+        return Path("/etc/pam.d") / self.user
+
+    @property
     def run(self) -> Path:
         """Process ids and sockets."""
         return self.root / "run"

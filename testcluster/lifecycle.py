@@ -8,13 +8,16 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from testcluster import account, accounting, build, cgroups, packages, processes
+from testcluster import account, accounting, build, cgroups, database, packages, processes, tree
 from testcluster.daemons import daemons, is_running, launch, wait_ready
-from testcluster.execute import ClusterError, clean_environment, run, wait_for
+from testcluster.execute import ClusterError, run, wait_for
 from testcluster.layout import Layout
+from testcluster.machine import Machine
+from testcluster.options import ClusterOptions
 from testcluster.state import State
 
-_SHELL_PROGRAMS = {"tcsh", "fish"}
+# states of a node that takes jobs, or will in a moment
+_ABLE = ("idle", "mixed", "allocated", "completing")
 
 
 @contextlib.contextmanager
@@ -36,75 +39,73 @@ def locked(layout: Layout) -> Iterator[None]:
             os.close(folder)
 
 
-def bring_up(layout: Layout, wanted: State) -> State:
+def bring_up(layout: Layout, options: ClusterOptions) -> Machine:
     """Start what is missing; a cluster that exists keeps its ports and password."""
     with locked(layout):
         state = State.load(layout)
         if state is None:
-            state = wanted
+            state = State.new(options)
             state.save(layout)
-        elif state.options != wanted.options:
-            msg = f"cluster {state.options.name} is there with other options; take it down first"
+        elif state.options != options:
+            msg = f"cluster {options.name} is there with other options; take it down first"
             raise ClusterError(msg)
-        if not all(is_running(layout, daemon.name) for daemon in daemons(layout, state)):
-            _start(layout, state)
-        return state
+        machine = Machine(layout, state)
+        if not all(is_running(layout, daemon.name) for daemon in daemons(machine)):
+            _start(machine)
+        return machine
 
 
-def _start(layout: Layout, state: State) -> None:
-    packages.install(sorted(_SHELL_PROGRAMS & {state.options.login_shell}))
-    build.build(layout, state)
-    table = daemons(layout, state)
+def _start(machine: Machine) -> None:
+    options = machine.options
+    packages.install(_extra_programs(options))
+    if options.release != "host":
+        tree.make(options.release)
+    build.build(machine)
+    table = daemons(machine)
     for daemon in table:
-        launch(layout, daemon)
+        launch(machine.layout, daemon)
         # slurmd and sshd come last and wait for nobody
         if daemon.name in ("munged", "database", "slurmdbd", "slurmctld"):
-            wait_ready(layout, daemon)
+            wait_ready(machine.layout, daemon)
         if daemon.name == "database":
-            build.database.create(layout)
+            database.create(machine)
         if daemon.name == "slurmdbd":
-            accounting.set_up(layout, state.options)
+            accounting.set_up(machine)
     for daemon in table:
-        wait_ready(layout, daemon)
-    wait_idle(layout, state)
-    _try_job(layout, state)
+        wait_ready(machine.layout, daemon)
+    _wait_idle(machine)
+    _try_job(machine)
 
 
-def wait_idle(layout: Layout, state: State) -> None:
+def _extra_programs(options: ClusterOptions) -> list[str]:
+    """Programs that the host needs for some options only."""
+    extra = [options.login_shell] if options.login_shell != "bash" else []
+    if options.late_files:
+        extra.append("bindfs")
+    return [*extra, "debootstrap"] if options.release != "host" else extra
+
+
+def _wait_idle(machine: Machine) -> None:
     """Wait until every node can take a job."""
-    env = clean_environment(SLURM_CONF=str(layout.slurm_conf))
-    busy = ("idle", "mixed", "allocated", "completing")
+    names = set(machine.options.node_names)
 
     def ready() -> bool:
-        words = run(["sinfo", "--noheader", "--Node", "--format=%N %T"], env=env).split()
-        return set(words[::2]) == set(state.options.node_names) and all(word in busy for word in words[1::2])
+        words = machine.run(["sinfo", "--noheader", "--Node", "--format=%N %T"]).split()
+        return set(words[::2]) == names and all(word in _ABLE for word in words[1::2])
 
     wait_for("nodes idle", ready, timeout=30, interval=0.1)
 
 
-def _try_job(layout: Layout, state: State) -> None:
+def _try_job(machine: Machine) -> None:
     """Run a job on one node, and find it in accounting."""
-    env = clean_environment(SLURM_CONF=str(layout.slurm_conf))
-    user = as_user(layout)
     name = "cluster-check"
-    output = run([*user, *assignments(env), "srun", f"--job-name={name}", "--mem=50", "hostname"], timeout=30)
+    output = run(machine.as_user(["srun", f"--job-name={name}", "--mem=50", "hostname"]), timeout=30)
     if not output.strip():
         msg = "a first job printed nothing"
         raise ClusterError(msg)
-    if not state.options.accounting:
-        return
-    query = ["sacct", "--name", name, "-S", "now-1hour", "-X", "-P", "-n", "-o", "State"]
-    wait_for("the first job's record", lambda: "COMPLETED" in run([*user, *assignments(env), *query]), timeout=15)
-
-
-def assignments(env: dict[str, str]) -> list[str]:
-    """A command's prefix that replaces its environment."""
-    return ["env", "-i", *(f"{name}={value}" for name, value in env.items())]
-
-
-def as_user(layout: Layout) -> list[str]:
-    """A command's prefix that makes it run as the cluster's user; needs root."""
-    return ["setpriv", f"--reuid={layout.user}", f"--regid={layout.user}", "--init-groups"]
+    if machine.options.accounting:
+        query = machine.as_user(["sacct", "--name", name, "-S", "now-1hour", "-X", "-P", "-n", "-o", "State"])
+        wait_for("the first job's record", lambda: "COMPLETED" in run(query), timeout=15, interval=0.1)
 
 
 def take_down(layout: Layout) -> None:
@@ -119,6 +120,7 @@ def take_down(layout: Layout) -> None:
             uid = account.uid(layout)
             wait_for("control groups removed", lambda: _cgroups_gone(uid, nodes), timeout=10)
             account.remove(layout)
+        layout.pam_service.unlink(missing_ok=True)
         shutil.rmtree(layout.root)
     if layout.root.parent.name == ".cluster":
         with contextlib.suppress(OSError):  # other clusters live there
@@ -134,7 +136,7 @@ def _kill_everything(layout: Layout) -> None:
 
 def _kill_rest(layout: Layout) -> list[int]:
     """Kill what the daemons left; returns what there was."""
-    pids = processes.marked(layout.root)
+    pids = processes.writing_below(layout.log)
     if account.exists(layout):
         uid = account.uid(layout)
         cgroups.thaw(uid)

@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 
-AUTH_METHODS = ("any", "key", "password", "keyboard-interactive")
+AUTH_METHODS = ("any", "key", "password", "keyboard-interactive", "one-time")
 LOGIN_SHELLS = ("bash", "tcsh", "fish")
 PREEMPT_MODES = ("off", "requeue", "cancel")
 RELEASES = ("host", "trixie")
@@ -55,16 +55,20 @@ class ClusterOptions:
     preemption: str = choice("off", PREEMPT_MODES, "what partition 'urgent' does to jobs of the others")
     grace_time: int = number(0, "seconds between TERM and the end of a preempted job")
 
-    auth: str = choice("any", AUTH_METHODS, "how sshd lets the user in; any: key or password")
+    auth: str = choice(
+        "any", AUTH_METHODS, "how sshd lets the user in; any: key or password; one-time: a code good for one login"
+    )
     max_sessions: int = number(10, "sshd's MaxSessions per connection")
     max_startups: str = dataclasses.field(default="100", metadata={"help": "sshd's MaxStartups"})
     login_shell: str = choice("bash", LOGIN_SHELLS, "the user's login shell")
     banner: bool = switch("sshd's Banner, and text on stdout from the shell's start files", default=False)
     login_python: bool = switch("python3 on the login shell's PATH", default=True)
-    late_files: int = number(0, "seconds for which the login node caches what it saw below ~/late (FUSE); 0: off")
+    late_files: int = number(0, "seconds for which the login node remembers names below ~/late; 0: no such folder")
 
     slurm_conf: tuple[str, ...] = dataclasses.field(default=(), metadata={"help": "a further line for slurm.conf"})
-    sshd_config: tuple[str, ...] = dataclasses.field(default=(), metadata={"help": "a line to put first in sshd_config"})
+    sshd_config: tuple[str, ...] = dataclasses.field(
+        default=(), metadata={"help": "a line to put first in sshd_config"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse what would fail much later, or with a riddle."""

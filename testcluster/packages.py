@@ -20,7 +20,7 @@ PROGRAMS = {
     "sshd": "openssh-server",
     "ssh": "openssh-client",
 }
-EXTRA_PROGRAMS = {"tcsh": "tcsh", "fish": "fish", "sshfs": "sshfs", "debootstrap": "debootstrap"}
+EXTRA_PROGRAMS = {"tcsh": "tcsh", "fish": "fish", "bindfs": "bindfs", "debootstrap": "debootstrap"}
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _SAVED_POLICY = Path("/usr/sbin/policy-rc.d.before-dagster-slurm")
 _REFUSE = "#!/bin/sh\n# dagster-slurm: the test cluster's packages must not start services\nexit 101\n"

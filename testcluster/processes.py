@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -10,8 +11,6 @@ from pathlib import Path
 
 from testcluster.execute import ClusterError, clean_environment, run
 
-# Inherited by all that a cluster starts, so that what a crash left behind can be told from other people's processes.
-MARKER = "DAGSTER_SLURM_TEST_CLUSTER"
 _STARTER = Path(__file__).with_name("daemon.sh")
 _STAT_STATE, _STAT_PARENT, _STAT_START = 0, 1, 19  # fields of /proc/PID/stat after the command's name
 
@@ -55,23 +54,29 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def marked(state_dir: Path) -> list[int]:
-    """Processes that were started on behalf of the cluster in `state_dir`."""
-    marker = f"{MARKER}={state_dir}".encode()
-    found = []
-    for pid in all_pids():
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:  # gone, or not ours to read
-            continue
-        if marker in environment.split(b"\0") and pid != os.getpid():
-            found.append(pid)
-    return found
+def writing_below(folder: Path) -> list[int]:
+    """Processes that write to a file below `folder`, as our daemons and what they started do to their logs.
+
+    The environment would be a plainer mark, but sshd and slurmstepd overwrite theirs with a title.
+    """
+    return [pid for pid in all_pids() if _writes_below(pid, f"{folder}/")]
+
+
+def _writes_below(pid: int, folder: str) -> bool:
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            if folder in str(link.readlink()):  # not at its start where the process runs in a tree of its own
+                flags = Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().split("flags:")[1].split()[0]
+                if int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+    except OSError:
+        pass  # it ended or closed the file while we looked; or even root may not look, then it is none of ours
+    return False
 
 
 def of_user(uid: int) -> list[int]:
     """Processes that run as `uid`."""
-    found = []
+    found: list[int] = []
     for pid in all_pids():
         try:
             owner = Path(f"/proc/{pid}").stat().st_uid
@@ -85,10 +90,8 @@ def of_user(uid: int) -> list[int]:
 def send(pids: Iterable[int], number: int) -> None:
     """Send a signal to processes, some of which may have ended."""
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            continue
 
 
 def stop(pids: Sequence[int], *, patience: float) -> None:

@@ -30,7 +30,7 @@ def _identity(options: ClusterOptions, layout: Layout, ports: dict[str, int]) ->
         "SlurmdUser=root",
         "AuthType=auth/munge",
         "CredType=cred/munge",
-        # A requeued job waits until credentials of its last start have expired; the default of 120 s is for slow networks.
+        # A requeued job waits until the credentials of its last start have expired: 120 s by default.
         f"AuthInfo=socket={layout.munge_socket},cred_expire={max(5, options.requeue_delay)}",
         f"StateSaveLocation={layout.root}/slurmctld",
         f"SlurmdSpoolDir={layout.root}/spool/%n",
@@ -44,7 +44,7 @@ def _identity(options: ClusterOptions, layout: Layout, ports: dict[str, int]) ->
 def _behaviour(options: ClusterOptions) -> list[str]:
     lines = [
         "CommunicationParameters=NoInAddrAny",  # loopback only
-        "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=2",
+        "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1",
         "SlurmdParameters=config_overrides",  # the host has less than the nodes declare
         "ReturnToService=2",
         "SlurmctldTimeout=30",
@@ -121,11 +121,12 @@ def gres_conf(options: ClusterOptions, layout: Layout) -> str:
     return "".join(f"NodeName={node} Name=gpu File={files}\n" for node in options.gpu_node_names)
 
 
-def cgroup_conf(*, cgroups: bool) -> str:
-    """Text of cgroup.conf."""
-    if not cgroups:
-        return "CgroupAutomount=no\n"
-    return "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\n"
+def cgroup_conf(*, cgroups: bool, version: tuple[int, int]) -> str:
+    """Text of cgroup.conf for a version of Slurm."""
+    if cgroups:
+        return "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\n"
+    # 22.05 does not know the word, and loads no plug-in unasked; later versions do.
+    return "CgroupPlugin=disabled\n" if version > (22, 5) else ""
 
 
 def slurmdbd_conf(layout: Layout, ports: dict[str, int]) -> str:

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from testcluster.layout import Layout
 from testcluster.options import ClusterOptions
 
-# What sshd gives a shell when nobody else sets it.
-SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 BANNER = "*** Test cluster: authorised use only. ***\n"
 NOISE = "Welcome to the login node. Your quota is fine."
 START_FILES = {"bash": ".bashrc", "tcsh": ".cshrc", "fish": ".config/fish/config.fish"}
 
-_AUTHENTICATION = {
-    "any": ("PubkeyAuthentication yes", "PasswordAuthentication yes", "KbdInteractiveAuthentication no", "UsePAM no"),
-    "key": ("PubkeyAuthentication yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "UsePAM no"),
-    "password": ("PubkeyAuthentication no", "PasswordAuthentication yes", "KbdInteractiveAuthentication no", "UsePAM no"),
-    "keyboard-interactive": (
-        "PubkeyAuthentication no",
-        "PasswordAuthentication no",
-        "KbdInteractiveAuthentication yes",
-        "UsePAM yes",  # the only way to a prompt
-    ),
+_PUBLIC_KEY, _PASSWORD, _KEYBOARD = "PubkeyAuthentication", "PasswordAuthentication", "KbdInteractiveAuthentication"
+_ALLOWED = {
+    "any": (_PUBLIC_KEY, _PASSWORD),
+    "key": (_PUBLIC_KEY,),
+    "password": (_PASSWORD,),
+    "keyboard-interactive": (_KEYBOARD,),
+    "one-time": (_KEYBOARD,),
 }
 
 
-def sshd_config(options: ClusterOptions, layout: Layout, port: int) -> str:
-    """Text of sshd_config. sshd takes the first value it reads, hence the user's lines come first."""
+def asks(options: ClusterOptions) -> bool:
+    """Whether a login needs an answer to a prompt."""
+    return _PUBLIC_KEY not in _ALLOWED[options.auth]
+
+
+def uses_pam(options: ClusterOptions) -> bool:
+    """Whether sshd asks through PAM; nothing else can prompt."""
+    return _KEYBOARD in _ALLOWED[options.auth]
+
+
+def pam_service(options: ClusterOptions, layout: Layout, check_code: Path) -> str:
+    """Text of the file that says how PAM lets the user in."""
+    check = "pam_unix.so"
+    if options.auth == "one-time":
+        check = f"pam_exec.so quiet expose_authtok {check_code} {layout.codes}"
+    return f"auth required {check}\nauth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
+
+
+def sshd_config(options: ClusterOptions, layout: Layout, port: int, *, penalties: bool) -> str:
+    """Text of sshd_config; `penalties`: this sshd locks out addresses after failed logins, unless told otherwise.
+
+    sshd takes the first value it reads, hence the user's lines come first.
+    """
+    allowed = _ALLOWED[options.auth]
     lines = [
         *options.sshd_config,
         f"Port {port}",
@@ -34,7 +53,8 @@ def sshd_config(options: ClusterOptions, layout: Layout, port: int) -> str:
         f"PidFile {layout.run}/sshd.own-pid",
         f"AuthorizedKeysFile {layout.etc}/authorized_keys",
         f"AllowUsers {layout.user}",
-        *_AUTHENTICATION[options.auth],
+        *(f"{method} {'yes' if method in allowed else 'no'}" for method in (_PUBLIC_KEY, _PASSWORD, _KEYBOARD)),
+        f"UsePAM {'yes' if uses_pam(options) else 'no'}",
         f"MaxSessions {options.max_sessions}",
         f"MaxStartups {options.max_startups}",
         f"SetEnv SLURM_CONF={layout.slurm_conf}",
@@ -43,6 +63,8 @@ def sshd_config(options: ClusterOptions, layout: Layout, port: int) -> str:
         "UseDNS no",
         "Subsystem sftp internal-sftp",
     ]
+    if penalties:
+        lines.append("PerSourcePenalties no")
     if options.banner:
         lines.append(f"Banner {layout.etc}/banner")
     return "\n".join([*lines, ""])
@@ -66,7 +88,7 @@ def ssh_config(layout: Layout, alias: str, port: int) -> str:
 
 def start_file(options: ClusterOptions, layout: Layout) -> str:
     """Text of the file that the login shell reads for every command."""
-    lines = []
+    lines: list[str] = []
     if not options.login_python:
         path = f"{layout.root}/login-bin"
         lines.append(f"setenv PATH {path}" if options.login_shell == "tcsh" else f"export PATH={path}")
