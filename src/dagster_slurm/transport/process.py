@@ -122,10 +122,6 @@ class ProcessStream:
             self._end()
         return self._explain(self._process.poll(), self._stderr_tail())
 
-    def exit_code(self) -> int | None:
-        """Return the exit code of a process that has ended, else None."""
-        return self._process.poll()
-
     def _wait(self, timeout: float) -> bool:
         try:
             self._process.wait(timeout)

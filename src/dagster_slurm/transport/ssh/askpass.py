@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dagster_slurm.errors import ConfigurationError
 
-_SCRIPT = Path(__file__).with_name("askpass.sh")
+SCRIPT = Path(__file__).with_name("askpass.sh")
 
 # ``user@host's password:``; ``(user@host) Password:`` before questions that the host words itself, from OpenSSH 8.4 on
 _OURS = re.compile(r"^(?P<who>\S+@\S+)'s password: ?$|^\((?P<asker>\S+@[^\s)]+)\) ")
@@ -112,7 +112,7 @@ def answering(asked: Asked, folder: Path) -> Generator[dict[str, str]]:
         thread.start()
         yield {
             **os.environ,
-            "SSH_ASKPASS": str(_helper(folder)),
+            "SSH_ASKPASS": str(helper(folder)),
             "SSH_ASKPASS_REQUIRE": "force",
             "DISPLAY": os.environ.get("DISPLAY") or ":0",  # before OpenSSH 8.4 there is no askpass without it
             "DAGSTER_SLURM_ASKPASS_PYTHON": sys.executable,
@@ -148,16 +148,15 @@ def _serve(server: socket.socket, asked: Asked) -> None:
             connection.sendall(answer.encode())
 
 
-def _helper(folder: Path) -> Path:
-    """Return the helper as a file that can be run: ours as installed, or a copy where that lost its mode."""
-    if os.access(_SCRIPT, os.X_OK):
-        return _SCRIPT
+def helper(folder: Path, script: Path = SCRIPT) -> Path:
+    """Return the helper as a file that can be run: as installed, or a copy in ``folder`` where that lost its mode."""
+    if os.access(script, os.X_OK):
+        return script
     copy = folder / "askpass.sh"
-    if not os.access(copy, os.X_OK) or copy.read_bytes() != _SCRIPT.read_bytes():
-        new = folder / f"askpass-{secrets.token_hex(4)}"
-        shutil.copyfile(_SCRIPT, new)
-        new.chmod(0o700)
-        new.replace(copy)
+    new = folder / f"askpass-{secrets.token_hex(4)}"
+    shutil.copyfile(script, new)
+    new.chmod(0o700)
+    new.replace(copy)
     if not os.access(copy, os.X_OK):
-        raise ConfigurationError(f"{copy} cannot be run.", hint=f"Make {_SCRIPT} executable.")
+        raise ConfigurationError(f"{copy} cannot be run.", hint=f"Make {script} executable.")
     return copy

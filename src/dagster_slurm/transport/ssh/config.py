@@ -32,6 +32,8 @@ class Resolved:
     alive_interval: int = 0
     #: options that concern a session rather than the connection, as ``Name=value``
     session_options: tuple[str, ...] = ()
+    known_hosts: str = "~/.ssh/known_hosts"
+    jump_host: str | None = None
     #: 16 hex digits: one shared connection of ours for each
     identity: str = ""
     #: hash of everything that ssh was told
@@ -57,6 +59,8 @@ def parse_resolved(output: str) -> Resolved:
         hostnames=tuple(first[name].lower() for name in ("hostname", "hostkeyalias") if name in first),
         alive_interval=int(first.get("serveraliveinterval", "0")),
         session_options=tuple(f"{name}={value}" for name, value in session),
+        known_hosts=first.get("userknownhostsfile", "~/.ssh/known_hosts").split(" ")[0],
+        jump_host=first.get("proxyjump"),
         identity=_hash("\n".join(who))[:16],
         digest=_hash(output),
     )

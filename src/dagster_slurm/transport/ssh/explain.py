@@ -15,26 +15,24 @@ from dagster_slurm.errors import (
     NoSession,
 )
 
-#: what ssh exits with when it is itself that failed
+#: ssh's exit code when the failure is its own
 SSH_FAILED = 255
 # what shells exit with for a program that cannot be run, or is not found
 _NOT_STARTED = (126, 127)
 
-# Standing behind every client is ProxyCommand=false, so that it never logs in by itself; this is how ssh takes it.
+# Behind every client stands ProxyCommand=false, so that it never logs in by itself; this is how ssh takes it.
 _FALLBACK = re.compile(
-    r"^(kex_exchange_identification: .*|Connection closed by UNKNOWN port \d+|ssh_exchange_identification: .*)\n?",
+    r"^(?:kex_exchange_identification: .*|Connection closed by UNKNOWN port \d+|ssh_exchange_identification: .*)\n?",
     re.MULTILINE,
 )
-_NO_SESSION = re.compile(r"session request failed|Session open refused|Master refused session request", re.IGNORECASE)
-_NO_MASTER = re.compile(r"^Control socket connect|mux_client_hello_exchange|master hello exchange failed", re.MULTILINE)
-_NOT_FOUND = re.compile(r"not found|No such file|Unknown command|cannot execute|Permission denied$", re.IGNORECASE)
+_NO_SESSION = re.compile(r"^(?:mux_client_\w+: session request failed|Master refused session request)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Place:
     """Whom an explanation is about."""
 
-    #: as the user names it: what ``dagster-slurm login`` is given
+    #: as the user names it
     host: str
     #: what messages call it
     name: str
@@ -42,6 +40,9 @@ class Place:
     port: int
     known_hosts: str = "~/.ssh/known_hosts"
     remote_python: str = "python3"
+    #: the hosts on the way there, as ssh is told them
+    jump_host: str | None = None
+    post_login_command: str | None = None
 
     @property
     def login(self) -> str:
@@ -65,20 +66,19 @@ def explain_login(place: Place, exit_code: int | None, text: str) -> HostError:
 
 
 def explain_client(place: Place, exit_code: int | None, text: str) -> HostError:
-    """Say why our program ended, or did not start, over a connection that others share."""
+    """Say why our program ended, or did not start, over the shared connection. No authentication is at stake there."""
     said = _FALLBACK.sub("", text).strip()
-    if exit_code == SSH_FAILED:
-        if _NO_SESSION.search(said):
-            return _no_session(place, said)
-        if said and not _NO_MASTER.search(said):
-            return explain_login(place, exit_code, said)
+    if exit_code == SSH_FAILED and _NO_SESSION.search(said):
+        return _no_session(place, said)
+    if exit_code is None or exit_code == SSH_FAILED or exit_code < 0:
+        further = "" if place.post_login_command is None else f" (Or did `{place.post_login_command}` fail?)"
         return CannotConnect(
             f"The connection to {place.name} ended.",
-            hint="Jobs run on. It is opened again when needed.",
+            hint=f"Jobs run on. It is opened again when needed.{further}",
             exit_code=exit_code,
             log_tail=said,
         )
-    if exit_code in _NOT_STARTED or (exit_code not in (None, 0) and _NOT_FOUND.search(said)):
+    if exit_code in _NOT_STARTED or _is_missing(place.remote_python, said):
         return AgentUnavailable(
             f"{place.remote_python} does not start on {place.name}.",
             hint="Set remote_python to a Python 3.6 or newer there (`command -v python3` shows its path), or "
@@ -87,6 +87,12 @@ def explain_client(place: Place, exit_code: int | None, text: str) -> HostError:
             log_tail=said,
         )
     return AgentUnavailable(f"The agent on {place.name} ended.", exit_code=exit_code, log_tail=said)
+
+
+def _is_missing(program: str, text: str) -> bool:
+    """Say whether a shell complains about a program; csh then exits with 1."""
+    complaint = rf"{re.escape(program)}.*(?:not found|No such file|Permission denied|cannot execute)"
+    return re.search(complaint, text, re.IGNORECASE) is not None
 
 
 def _no_session(place: Place, text: str) -> HostError:
@@ -98,18 +104,21 @@ def _no_session(place: Place, text: str) -> HostError:
     )
 
 
-def needs_human(place: Place, prompt: str) -> CannotAuthenticate:
-    """Say that the host asks for something that only the user can answer."""
+def explain_question(place: Place, question: str) -> HostError:
+    """Say that the login stopped at a question that only the user can answer."""
+    if "authenticity of host" in question:
+        return _host_key_unknown(place, question)
     return CannotAuthenticate(
-        f"{place.name} asks for what only you can answer: {prompt.strip()!r}.",
+        f"{place.name} asks for what only you can answer: {question.strip()!r}.",
         hint=f"Run `{place.login}` in a terminal: it asks you, and Dagster then shares that connection.",
     )
 
 
 def _refused(place: Place, text: str) -> HostError:
+    who = _first(text, r"(?m)^(\S+@\S+): Permission denied") or place.name
     expired = "Your password has expired. " if "expired" in text.lower() else ""
     return CannotAuthenticate(
-        f"{place.name} refuses the login.",
+        f"{who} refuses the login.",
         hint=f"{expired}Nothing tries again by itself. Check user, key and agent (`ssh-add -l`), then run "
         f"`{place.login}`; where a one-time code is asked for, that command is always needed first.",
     )
@@ -132,11 +141,15 @@ def _host_key_changed(place: Place, text: str) -> HostError:
 
 
 def _host_key_unknown(place: Place, text: str) -> HostError:
-    who = _first(text, r"host key is known for (\S+)") or _known_as(place)
-    return HostKeyUnknown(
-        f"The key of {who} is not in known_hosts.",
-        hint=f"{_learn(place, who)[0].upper()}{_learn(place, who)[1:]}",
-    )
+    named = _first(text, r"host key is known for (\S+)|authenticity of host '([^' ]+)")
+    if named is None and place.jump_host is not None:
+        return HostKeyUnknown(
+            f"The key of {_known_as(place)}, or of a host on the way there ({place.jump_host}), is not in known_hosts.",
+            hint=f"Run `{place.login}` and compare the fingerprints that it shows with those that the site publishes.",
+        )
+    who = named or _known_as(place)
+    advice = _learn(place, who)
+    return HostKeyUnknown(f"The key of {who} is not in known_hosts.", hint=advice[0].upper() + advice[1:])
 
 
 def _learn(place: Place, who: str) -> str:
@@ -160,7 +173,7 @@ def _known_as(place: Place) -> str:
 
 def _first(text: str, pattern: str) -> str | None:
     match = re.search(pattern, text)
-    return match[1] if match else None
+    return next(group for group in match.groups() if group) if match else None
 
 
 def _unresolved(place: Place, _text: str) -> HostError:

@@ -52,6 +52,17 @@ def private_folder() -> Path:
     )
 
 
+def ensure(folder: Path) -> None:
+    """Make the folder again if somebody cleaned it away.
+
+    Raises:
+        ConfigurationError: it is not safe any more.
+    """
+    problem = _problem(folder)
+    if problem is not None:
+        raise ConfigurationError(f"The private folder for the shared SSH connection is unusable: {problem}.")
+
+
 def _problem(folder: Path) -> str | None:
     """Make the folder if need be; say why it cannot be used, or None."""
     if len(os.fsencode(folder)) + 1 + 20 > _MAX_SOCKET_PATH:
@@ -77,14 +88,13 @@ def is_foreign(folder: Path) -> str | None:
     return None
 
 
-def is_socket(path: str | None) -> bool:
-    """Say whether there is a socket at ``path``; whether anyone listens is another question."""
-    if path is None:
-        return False
+def is_socket(path: str) -> bool:
+    """Say whether there is a socket of ours at ``path``; whether anyone listens is another question."""
     try:
-        return stat.S_ISSOCK(Path(path).stat().st_mode)
+        status = Path(path).lstat()
     except OSError:
         return False
+    return stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def accepts(path: str) -> bool:

@@ -7,7 +7,7 @@ import subprocess
 from dagster_slurm.errors import CannotConnect
 from dagster_slurm.transport.ssh import config, refusals
 from dagster_slurm.transport.ssh.counting import counts
-from dagster_slurm.transport.ssh.folder import is_socket
+from dagster_slurm.transport.ssh.folder import is_socket, private_folder
 from dagster_slurm.transport.ssh.master import Host
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
@@ -31,12 +31,11 @@ def login(settings: SSHSettings, *, persist: int = PERSIST) -> None:
     host = Host(settings)
     master = host.masters[0]
     if master.listening():
-        refusals.forget(master.refusal_path)
+        master.prove()
         return
     with master.only_one(_LOCK_TIMEOUT) as ours:
         if not ours or master.listening():
             return
-        refusals.forget(master.refusal_path)
         master.remove_stale()
         counts.add(logins=1)
         argv = config.login_argv(settings, host.resolved, master.path, persist)
@@ -48,6 +47,12 @@ def login(settings: SSHSettings, *, persist: int = PERSIST) -> None:
             hint="ssh said why above this message.",
             exit_code=code,
         )
+    master.prove()
+
+
+def settings_for(host: str) -> SSHSettings:
+    """Return the settings that ``dagster-slurm login HOST`` means: those last tried in vain, or just the name."""
+    return refusals.tried(private_folder(), host) or SSHSettings(host=host)
 
 
 def logout(settings: SSHSettings) -> bool:

@@ -15,14 +15,16 @@ from pathlib import Path
 from dagster_slurm.errors import CannotConnect, ConfigurationError, HostError
 from dagster_slurm.transport.ssh import askpass, config, refusals
 from dagster_slurm.transport.ssh.counting import counts
-from dagster_slurm.transport.ssh.explain import Place, explain_login, needs_human
-from dagster_slurm.transport.ssh.folder import accepts, is_socket, only_one, private_folder
+from dagster_slurm.transport.ssh.explain import Place, explain_login, explain_question
+from dagster_slurm.transport.ssh.folder import accepts, ensure, is_socket, only_one, private_folder
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
 # seconds that a login may take once the host answers
 _LOGIN_TIMEOUT = 45.0
-# seconds for commands that do not leave this machine (``ssh -G`` may ask a name server, or run a ``Match exec``)
-_LOCAL_TIMEOUT = 60.0
+# seconds for ``ssh -G``, which may ask a name server, or run a ``Match exec`` of the user's
+_RESOLVE_TIMEOUT = 60.0
+# seconds in which the process behind a socket must answer
+_CHECK_TIMEOUT = 10.0
 # seconds to wait for another process that is logging in (perhaps a human, at a terminal)
 _LOCK_TIMEOUT = 150.0
 # seconds between two looks at an attempt
@@ -41,8 +43,10 @@ class Host:
             name=settings.name,
             hostname=self.resolved.hostname,
             port=self.resolved.port,
-            known_hosts=settings.known_hosts_file or "~/.ssh/known_hosts",
+            known_hosts=settings.known_hosts_file or self.resolved.known_hosts,
             remote_python=settings.remote_python,
+            jump_host=self.resolved.jump_host,
+            post_login_command=settings.post_login_command,
         )
         self.masters = [Master(self, slot) for slot in range(settings.max_logins)]
 
@@ -55,6 +59,7 @@ class Master:
         self._slot = slot
         self._lock = threading.Lock()
         self._known: str | None = None
+        self._proven = False
         name = host.resolved.identity + (f".{slot}" if slot else "")
         self.path = str(host.folder / name)
         self._lock_path = host.folder / f"{name}.lock"
@@ -85,9 +90,17 @@ class Master:
                 self._known = self._open()
             return self._known
 
+    def prove(self) -> None:
+        """Take note that a program was started over it: a refusal of the past is one no more."""
+        if not self._proven:
+            self._proven = True
+            refusals.forget(self.refusal_path)
+
     def listens(self, path: str) -> bool:
         """Ask whoever is behind a socket."""
-        return is_socket(path) and _run(config.check_argv(self._host.settings, path)).returncode == 0
+        if not is_socket(path):
+            return False
+        return _run(config.check_argv(self._host.settings, path), _CHECK_TIMEOUT).returncode == 0
 
     def listening(self) -> str | None:
         """Return the first socket behind which somebody answers."""
@@ -113,20 +126,20 @@ class Master:
     def _open(self) -> str:
         settings, digest = self._host.settings, self._host.resolved.digest
         began = time.time()
+        self._proven = False
+        ensure(self._host.folder)
         with self.only_one(_LOCK_TIMEOUT) as ours:
             if not ours:
                 return self.path
             if found := self.listening():
-                refusals.forget(self.refusal_path)
                 return found
             refusals.check(self.refusal_path, digest, settings.password, began)
             self.remove_stale()
             try:
                 _log_in(self._host, self.path)
             except HostError as error:
-                refusals.remember(self.refusal_path, error, digest, settings.password)
+                refusals.remember(self.refusal_path, error, digest, settings)
                 raise
-            refusals.forget(self.refusal_path)
             return self.path
 
 
@@ -137,7 +150,7 @@ def resolve(settings: SSHSettings) -> config.Resolved:
         ConfigurationError: it does not accept them, or there is no ssh.
     """
     argv = config.resolve_argv(settings)
-    result = _run(argv)
+    result = _run(argv, _RESOLVE_TIMEOUT)
     if result.returncode != 0:
         raise ConfigurationError(
             f"ssh does not accept the settings for {settings.name}.",
@@ -149,7 +162,7 @@ def resolve(settings: SSHSettings) -> config.Resolved:
     return config.parse_resolved(result.stdout)
 
 
-def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _run(argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
     """Run an ssh that only talks to this machine."""
     counts.add()
     try:
@@ -159,12 +172,12 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_LOCAL_TIMEOUT,
+            timeout=timeout,
             check=False,
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, -1, "", f"no answer in {_LOCAL_TIMEOUT:.0f} s")
+        return subprocess.CompletedProcess(argv, -1, "", f"no answer in {timeout:.0f} s")
     except FileNotFoundError as error:
         raise ConfigurationError("There is no ssh on this machine.", hint="Install OpenSSH's client.") from error
 
@@ -184,7 +197,7 @@ def _log_in(host: Host, path: str) -> None:
         with askpass.answering(asked, host.folder) as environment:
             code, text = _attempt(argv, environment, _timeout(settings), asked.over)
         if asked.verdict is askpass.Reply.HUMAN:
-            raise needs_human(place, asked.question)
+            raise explain_question(place, asked.question)
         if asked.verdict is askpass.Reply.REFUSED:
             text += f"\n{asked.question.strip()} (asked again: the password is wrong)\nPermission denied"
     if code == 0 and is_socket(path):

@@ -48,10 +48,16 @@ class SSHTransport:
                     raise
             except HostError as error:
                 if number == 0:
+                    self._look_anew()
                     raise
                 # The first connection stands; that no further one is to be had means waiting for a session on it.
                 raise NoSession(error.message, hint=error.hint, log_tail=error.log_tail) from error
         raise AssertionError("max_logins is at least 1")
+
+    def _look_anew(self) -> None:
+        """Ask ssh again next time: the user may mend ``~/.ssh/config`` meanwhile."""
+        with _hosts_lock:
+            _hosts.pop(self.settings, None)
 
 
 def _host(settings: SSHSettings) -> Host:
@@ -65,14 +71,16 @@ def _open(host: Host, master: Master) -> ProcessStream:
     """Start a client; if the connection turns out to be dead, once more over a new one."""
     path = master.socket()
     try:
-        return _start(host, path)
+        stream = _start(host, path)
     except HostError as error:
         if error.exit_code != SSH_FAILED or isinstance(error, NoSession):
             raise
         new_path = master.replacement(path)
         if new_path is None:
             raise
-    return _start(host, new_path)
+        stream = _start(host, new_path)
+    master.prove()
+    return stream
 
 
 def _start(host: Host, path: str) -> ProcessStream:
