@@ -104,6 +104,9 @@ class HostError(DagsterSlurmError):
 class CannotConnect(HostError):
     """Nobody answers at host and port, or the connection broke."""
 
+    #: whether waiting may help; not so for a name that does not resolve
+    passing: bool = True
+
 
 class CannotAuthenticate(HostError):
     """The login was refused. Nothing tries again by itself: sites ban addresses that do."""

@@ -135,12 +135,23 @@ class Slurm:
             for line in answer.text.splitlines()
             if line.strip()
         )
-        common = {"command": answer.command, "exit_code": answer.code, "details": answer.details}
         if answer.code is None or _LATER.search(answer.text):
             hint = "Nothing: the submission is repeated until Slurm takes it."
-            return SubmissionDelayed(f"Slurm does not take the job now: {text}", hint=hint, **common)
+            return SubmissionDelayed(
+                f"Slurm does not take the job now: {text}",
+                hint=hint,
+                command=answer.command,
+                exit_code=answer.code,
+                details=answer.details,
+            )
         hint = next((hint for words, hint in _HINTS if re.search(words, answer.text, re.IGNORECASE)), None)
-        return SubmissionRefused(f"Slurm refused the job: {text}", hint=hint or "See sbatch(1).", **common)
+        return SubmissionRefused(
+            f"Slurm refused the job: {text}",
+            hint=hint or "See sbatch(1).",
+            command=answer.command,
+            exit_code=answer.code,
+            details=answer.details,
+        )
 
 
 def _reason(text: str) -> str:

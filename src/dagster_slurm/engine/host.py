@@ -1,0 +1,335 @@
+"""A host as one process sees it: at most one channel, requests over it, and the runs that are followed through it.
+
+All requests may be repeated, so a lost channel is opened again and the request asked again. An absence of any length
+fails nothing that was under way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dagster_slurm.core.tracker import Looked, LookFailed
+from dagster_slurm.engine.answers import error_for
+from dagster_slurm.engine.channel import Channel
+from dagster_slurm.engine.followed import Absent, Back, Followed
+from dagster_slurm.engine.turns import HOLD, Turns
+from dagster_slurm.errors import CannotConnect, HostError, NoSession
+from dagster_slurm.schedulers.scheduler import Scheduler
+from dagster_slurm.transport.stream import Transport
+
+#: how long a host that never answered is tried, in seconds; one that has answered once is waited for without end
+FIRST_PATIENCE = 90.0
+_RETRY_FROM, _RETRY_TO = 0.5, 10.0
+_BARRED_RETRY = 5.0
+#: the agent sends something at least every 15 s; a channel silent for longer is dead, in seconds
+_SILENCE = 90.0
+#: a channel that nobody uses is closed after so many seconds
+_IDLE = 30.0
+_TICK = 0.5
+#: a turn with a scarce session comes again after at most this, in seconds
+_TURN_PAUSE = 0.3
+
+Say = Callable[[HostError], None]
+Answer = tuple[dict[str, Any], bytes]
+
+
+class _Pending:
+    """A request that waits for its answer."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._answer: Answer | HostError = CannotConnect("not answered")
+
+    def set(self, answer: Answer | HostError) -> None:
+        self._answer = answer
+        self._done.set()
+
+    def wait(self) -> Answer | HostError:
+        self._done.wait()
+        return self._answer
+
+
+class Host:
+    """One account on one host, through one transport.
+
+    Args:
+        transport: how to get there.
+        scheduler: what is spoken there.
+        turns: where the shared connection may be short of sessions.
+    """
+
+    def __init__(self, transport: Transport, scheduler: Scheduler, turns: Turns | None = None) -> None:
+        self.name = transport.name
+        self._transport = transport
+        self._scheduler = scheduler
+        self._turns = turns
+        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._channel: Channel | None = None
+        self._answered_once = False
+        self._heard = self._used = time.monotonic()
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, _Pending] = {}
+        self._runs: dict[int, Followed] = {}
+        self._asking: set[int] = set()
+        self._asked = False
+        self._keeper: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._hello: dict[str, dict[str, Any]] = {}
+
+    def hello(self, folder: str, say: Say | None = None) -> dict[str, Any]:
+        """Return who and where the agent is, and what ``folder`` means there (``paths``); asked once."""
+        if folder not in self._hello:
+            self._hello[folder], _ = self.request("hello", expand=[folder], say=say)
+        return self._hello[folder]
+
+    def request(
+        self, operation: str, body: bytes = b"", *, say: Say | None = None, patient: bool = False, **fields: Any
+    ) -> Answer:
+        """Ask the agent, however often it takes.
+
+        Args:
+            operation: which request.
+            body: what goes with it.
+            say: called when the way is barred and we wait.
+            patient: wait without end even for a host that never answered (its jobs are known to exist).
+            fields: of the request.
+
+        Raises:
+            HostError: the host never answered, or refuses us.
+            RequestFailed: it answered that it cannot.
+        """
+        while True:
+            channel = self._open(say, patient)
+            number, pending = next(self._numbers), _Pending()
+            with self._lock:
+                if self._channel is not channel:
+                    continue
+                self._pending[number] = pending
+                self._used = time.monotonic()
+            try:
+                channel.send({"id": number, "op": operation, **fields}, body)
+            except CannotConnect as error:
+                self._lost(channel, error)
+            answer = pending.wait()
+            if isinstance(answer, HostError):
+                continue
+            self._used = time.monotonic()
+            head, extra = answer
+            if "error" in head:
+                raise error_for(head["error"], self.name)
+            return head["ok"], extra
+
+    def notify(self, operation: str, body: bytes = b"", **fields: Any) -> None:
+        """Tell the agent something that needs no answer; lost with the channel, if that is lost."""
+        channel = self._channel
+        if channel is not None:
+            try:
+                channel.send({"op": operation, **fields}, body)
+            except CannotConnect as error:
+                self._lost(channel, error)
+
+    def follow(self, directory: str, job: Mapping[str, Any]) -> Followed:
+        """Follow a run: what arrives for it is found in what is returned, until :meth:`leave`."""
+        followed = Followed(next(self._numbers), directory, dict(job), self._scheduler.kind)
+        with self._lock:
+            self._runs[followed.number] = followed
+            channel = self._channel
+            if self._keeper is None:
+                self._keeper = threading.Thread(target=self._keep, name=f"keeper of {self.name}", daemon=True)
+                self._keeper.start()
+        if channel is not None:
+            self._watch(followed)
+        return followed
+
+    def leave(self, followed: Followed) -> None:
+        """Follow a run no more."""
+        with self._lock:
+            self._runs.pop(followed.number, None)
+            self._asking.discard(followed.number)
+        self.notify("unwatch", run=followed.number)
+
+    def granted(self, followed: Followed) -> None:
+        """Let more output come, as much as was read."""
+        read = followed.to_grant()
+        if read:
+            self.notify("grant", run=followed.number, credit=read)
+
+    def ask(self, followed: Followed) -> None:
+        """Ask the scheduler about a run soon, together with others that are to be asked about."""
+        with self._lock:
+            self._asking.add(followed.number)
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the channel; it is opened again when it is needed."""
+        with self._lock:
+            channel, self._channel = self._channel, None
+            pending, self._pending = self._pending, {}
+        for item in pending.values():
+            item.set(CannotConnect("closed"))
+        if channel is not None:
+            channel.close()
+
+    # --- the channel
+
+    def _open(self, say: Say | None, patient: bool) -> Channel:
+        with self._opening:
+            since, retry, said = time.monotonic(), _RETRY_FROM, False
+            while self._channel is None:
+                try:
+                    channel = Channel(self._transport, self._options(), self._on_frame, self._on_end)
+                except NoSession:
+                    if self._turns is None:
+                        raise
+                    self._turns.wait()
+                    time.sleep(_TURN_PAUSE * random.uniform(0.3, 1.0))  # noqa: S311 - not for secrets
+                except HostError as error:
+                    waits = patient or self._answered_once
+                    passing = isinstance(error, CannotConnect) and error.passing
+                    if not waits and not (passing and time.monotonic() - since < FIRST_PATIENCE):
+                        raise
+                    if not said:
+                        said = True
+                        self._tell(Absent(error), say, error)
+                    time.sleep(retry if passing else _BARRED_RETRY)
+                    retry = min(retry * 2, _RETRY_TO)
+                else:
+                    self._opened(channel)
+            if said:
+                self._tell(Back(), None, None)
+            return self._channel
+
+    def _opened(self, channel: Channel) -> None:
+        with self._lock:
+            self._channel = None if channel.ended else channel
+            self._answered_once = True
+            self._heard = self._used = time.monotonic()
+            runs = list(self._runs.values())
+        if self._turns is not None:
+            self._turns.served()
+        for followed in runs:
+            self._watch(followed)
+
+    def _options(self) -> dict[str, object]:
+        return {"queue": list(self._scheduler.queue), "accounting": list(self._scheduler.accounting)}
+
+    def _watch(self, followed: Followed) -> None:
+        self.notify(
+            "watch",
+            run=followed.number,
+            dir=followed.directory,
+            job=followed.job.get("id") if self._scheduler.queue else None,
+            offsets={name: size for name, size in followed.offsets.items() if name != "record.jsonl"},
+            credit=followed.credit(),
+        )
+
+    def _tell(self, item: Absent | Back, say: Say | None, error: HostError | None) -> None:
+        with self._lock:
+            runs = list(self._runs.values())
+        for followed in runs:
+            followed.put(item)
+        if say is not None and error is not None:
+            say(error)
+
+    def _on_frame(self, head: dict[str, Any], body: bytes) -> None:
+        """Called by the thread that reads the channel."""
+        self._heard = time.monotonic()
+        if "re" in head:
+            with self._lock:
+                pending = self._pending.pop(head["re"], None)
+            if pending is not None:
+                pending.set((head, body))
+            return
+        event = head.get("ev")
+        if event == "data":
+            followed = self._runs.get(head["run"])
+            if followed is not None:
+                followed.take_data(head["file"], head["at"], body)
+        elif event in ("queue", "accounting"):
+            with self._lock:
+                runs = list(self._runs.values())
+            self._deliver(event, head, runs)
+
+    def _on_end(self, channel: Channel, error: HostError) -> None:
+        self._lost(channel, error)
+
+    def _lost(self, channel: Channel, error: HostError) -> None:
+        with self._lock:
+            pending: dict[int, _Pending] = {}
+            if self._channel is channel:
+                self._channel = None
+                pending, self._pending = self._pending, {}
+        channel.close()
+        for item in pending.values():
+            item.set(error)
+        self._wake.set()
+
+    # --- the scheduler's word
+
+    def _deliver(self, source: str, look: Mapping[str, Any], runs: list[Followed]) -> None:
+        begun = time.monotonic() - float(look["age"])
+        for followed in runs:
+            if not look["ok"]:
+                followed.put(LookFailed("queue" if source == "queue" else "accounting", str(look["error"])))
+                continue
+            job = str(followed.job["id"])
+            if source == "queue":
+                followed.put(Looked("queue", self._scheduler.queue_row(look["rows"], job), begun))
+            else:
+                followed.put(Looked("accounting", self._scheduler.account_row(look["rows"], job), begun))
+
+    def _ask_now(self, numbers: set[int]) -> None:
+        runs = [self._runs[number] for number in numbers if number in self._runs]
+        jobs = [{"id": run.job["id"], "ticks": run.job.get("ticks")} for run in runs]
+        try:
+            answer, _ = self.request(
+                "status", kind=self._scheduler.kind, jobs=jobs, accounting=bool(self._scheduler.accounting)
+            )
+            # Accounting first: once the queue has spoken a last word, a run may be decided.
+            for source in ("accounting", "queue"):
+                if answer[source]:
+                    self._deliver(source, answer[source], runs)
+        except HostError as error:
+            for run in runs:
+                run.put(LookFailed("queue", error.message))
+        finally:
+            self._asked = False
+            self._wake.set()
+
+    # --- the thread that keeps things going
+
+    def _keep(self) -> None:
+        while True:
+            self._wake.wait(_TICK)
+            self._wake.clear()
+            with self._lock:
+                channel, runs, busy = self._channel, bool(self._runs), bool(self._pending)
+                asking = self._asking if self._asking and not self._asked else set[int]()
+                if asking:
+                    self._asking, self._asked = set(), True
+            now = time.monotonic()
+            if asking:
+                threading.Thread(target=self._ask_now, args=(asking,), daemon=True).start()
+            if channel is None:
+                if runs:
+                    self._open_again()
+            elif now - self._heard > _SILENCE and (runs or busy):
+                self._lost(channel, CannotConnect(f"{self.name} has been silent for {_SILENCE:.0f} s"))
+            elif not runs and not busy and now - self._used > _IDLE:
+                self.close()
+            elif not busy and self._turns and now - channel.opened > HOLD and self._turns.others_wait():
+                self.close()
+                time.sleep(_TURN_PAUSE)
+
+    def _open_again(self) -> None:
+        try:
+            self._open(None, patient=True)
+        except HostError:
+            # told to the runs already; whoever asks next hears it too
+            time.sleep(_BARRED_RETRY)
