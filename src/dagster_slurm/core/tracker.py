@@ -211,7 +211,7 @@ def _looked(tracked: Tracked, seen: Looked) -> tuple[Tracked, list[Event]]:
 
 def _missed(tracked: Tracked, seen: Looked) -> Tracked:
     """A look that does not know the job counts if it began after the submit was answered."""
-    if seen.source != "queue" or seen.begun < tracked.submitted + SETTLED:
+    if seen.source != "queue" or (tracked.asks and seen.begun < tracked.submitted + SETTLED):
         return tracked
     gone = None if tracked.queue is None or not tracked.queue.state.terminal else tracked.queue
     if tracked.absences and seen.begun - tracked.absences[0] < APART:

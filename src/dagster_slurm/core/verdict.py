@@ -132,7 +132,10 @@ def _without_exit(tracked: Tracked, now: float) -> Verdict | Wait:
     word = tracked.word
     if word is not None and word.state.terminal:
         return _word_alone(tracked, word, now)
-    if len(tracked.absences) < 2 or tracked.absences[-1] - tracked.absences[0] < APART:
+    if not tracked.absences:
+        return Wait()
+    # of a process beside us the first look is sure; a queue may lag behind
+    if tracked.asks and tracked.absences[-1] - tracked.absences[0] < APART:
         return Wait()
     if tracked.reread <= tracked.absences[-1]:
         return Wait("record")

@@ -22,7 +22,7 @@ from dagster_slurm.schedulers.scheduler import Scheduler, SubmitAnswer
 
 #: how long output that the record promises may stay invisible (NFS), in seconds
 _DRAIN = 75.0
-_ASK_FROM, _ASK_TO = 0.2, 30.0
+_ASK_FROM, _ASK_TO, _LOOK_LOCAL = 0.2, 30.0, 2.0
 _SUBMIT_AGAIN_FROM, _SUBMIT_AGAIN_TO = 2.0, 60.0
 _LOG_TAIL = 4000
 
@@ -273,16 +273,16 @@ class Execution:
 
     def _help(self, wait: Wait, followed: Followed, asks: _Backoff) -> None:
         """Get what a decision needs, at a pace that slows down."""
-        if wait.need == "time":
+        if wait.need == "time" and self._scheduler.asks:
             asks.reset()
         elif asks.is_due():
-            if wait.need == "word" or not self._scheduler.asks:
-                self._host.ask(followed)
+            if wait.need in ("word", "time"):
+                self._host.ask(followed)  # a process beside us is looked at by and by; a queue shows itself
             if wait.need == "record":
                 begun = time.monotonic()
                 answer, _ = self._host.request("inspect", dir=self._launch.directory, say=self._sink.absent)
                 self._observe(Recorded(records.parse(answer["record"]), begun, whole=True))
-            asks.done()
+            asks.done(_ASK_TO if self._scheduler.asks else _LOOK_LOCAL)
 
     def _drained(self, followed: Followed, verdict: Verdict) -> bool:
         """Whether all output that the record promises, or that is there, has arrived and been handed on."""
@@ -323,9 +323,9 @@ class _Backoff:
     def is_due(self) -> bool:
         return time.monotonic() >= self._next
 
-    def done(self) -> None:
+    def done(self, longest: float) -> None:
         self._next = time.monotonic() + self._pause
-        self._pause = min(self._pause * 2, _ASK_TO)
+        self._pause = min(self._pause * 2, longest)
 
     def due_in(self) -> float:
         """Return how long to wait for an arrival at most."""
