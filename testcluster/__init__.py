@@ -2,6 +2,7 @@
 
 from testcluster.cluster import Cluster, down, load, up
 from testcluster.execute import ClusterError
+from testcluster.layout import names
 from testcluster.options import ClusterOptions
 
-__all__ = ["Cluster", "ClusterError", "ClusterOptions", "down", "load", "up"]
+__all__ = ["Cluster", "ClusterError", "ClusterOptions", "down", "load", "names", "up"]

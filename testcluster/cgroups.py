@@ -20,14 +20,14 @@ def thaw(uid: int) -> None:
         state.write_text("THAWED")
 
 
-def remove(uid: int, nodes: list[str]) -> None:
-    """Remove the groups of a user's jobs, and those of nodes that no other cluster uses."""
+def remove(uid: int, nodes: list[str], *, alone: bool) -> None:
+    """Remove the groups of a user's jobs and, if no other cluster is there, those of the nodes."""
     for controller in _CONTROLLERS:
         for node in nodes:
             top = ROOT / controller / f"slurm_{node}"
             tree = top / f"uid_{uid}"
             groups = [tree, *(path for path in tree.rglob("*") if path.is_dir())] if tree.is_dir() else []
-            for group in [*sorted(groups, reverse=True), top / "system", top]:
+            for group in [*sorted(groups, reverse=True), *([top / "system", top] if alone else [])]:
                 _rmdir(group)
 
 
@@ -35,5 +35,4 @@ def _rmdir(group: Path) -> None:
     try:
         group.rmdir()
     except OSError:
-        # gone already, or another cluster's jobs are in it
-        return
+        return  # gone already, or something is in it still: then we are called again

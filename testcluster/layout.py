@@ -27,6 +27,13 @@ def state_dir(name: str) -> Path:
     return Path(f"/var/tmp/dagster-slurm-{_digest(REPOSITORY)}-{name}")
 
 
+def names() -> list[str]:
+    """Clusters of this checkout that are there, up or not."""
+    prefix = f"dagster-slurm-{_digest(REPOSITORY)}-"
+    below = [path.name for path in (REPOSITORY / ".cluster").glob("*")]
+    return sorted(below + [path.name.removeprefix(prefix) for path in Path("/var/tmp").glob(f"{prefix}*")])
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:4]
 

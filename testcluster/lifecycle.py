@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from testcluster import account, accounting, build, cgroups, database, packages, processes, tree
 from testcluster.daemons import daemons, is_running, launch, wait_ready
 from testcluster.execute import ClusterError, run, wait_for
-from testcluster.layout import Layout
+from testcluster.layout import Layout, names
 from testcluster.machine import Machine
 from testcluster.options import ClusterOptions
 from testcluster.state import State
@@ -118,7 +118,8 @@ def take_down(layout: Layout) -> None:
         if account.exists(layout):
             nodes = state.options.node_names if state is not None else []
             uid = account.uid(layout)
-            wait_for("control groups removed", lambda: _cgroups_gone(uid, nodes), timeout=10)
+            alone = set(names()) <= {layout.name}
+            wait_for("control groups removed", lambda: _cgroups_gone(uid, nodes, alone=alone), timeout=10)
             account.remove(layout)
         layout.pam_service.unlink(missing_ok=True)
         shutil.rmtree(layout.root)
@@ -136,7 +137,7 @@ def _kill_everything(layout: Layout) -> None:
 
 def _kill_rest(layout: Layout) -> list[int]:
     """Kill what the daemons left; returns what there was."""
-    pids = processes.writing_below(layout.log)
+    pids = [*processes.writing_below(layout.log), *processes.writing_below(layout.database)]
     if account.exists(layout):
         uid = account.uid(layout)
         cgroups.thaw(uid)
@@ -145,6 +146,6 @@ def _kill_rest(layout: Layout) -> list[int]:
     return pids
 
 
-def _cgroups_gone(uid: int, nodes: list[str]) -> bool:
-    cgroups.remove(uid, nodes)
+def _cgroups_gone(uid: int, nodes: list[str], *, alone: bool) -> bool:
+    cgroups.remove(uid, nodes, alone=alone)
     return not list(cgroups.ROOT.glob(f"*/slurm_*/uid_{uid}"))

@@ -36,7 +36,9 @@ def pam_service(options: ClusterOptions, layout: Layout, check_code: Path) -> st
     check = "pam_unix.so"
     if options.auth == "one-time":
         check = f"pam_exec.so quiet expose_authtok {check_code} {layout.codes}"
-    return f"auth required {check}\nauth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
+    # Without a second module that says yes nobody may set credentials, and sshd ends.
+    permitted = "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session"))
+    return f"auth required {check}\n{permitted}"
 
 
 def sshd_config(options: ClusterOptions, layout: Layout, port: int, *, penalties: bool) -> str:

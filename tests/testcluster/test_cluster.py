@@ -1,0 +1,189 @@
+"""The real thing."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testcluster import Cluster, ClusterError, ClusterOptions, cgroups, down, load, processes, up
+from testcluster.layout import REPOSITORY, Layout
+
+pytestmark = pytest.mark.cluster
+
+
+def wait_until(condition, timeout=15):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.1)
+
+
+def submit(cluster: Cluster, *arguments: str) -> str:
+    done = cluster.run(["sbatch", "--parsable", *arguments])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def state(cluster: Cluster, job: str) -> str:
+    return cluster.run(["sacct", "-j", job, "-X", "-n", "-P", "-o", "State"]).stdout.strip()
+
+
+def assert_nothing_left(layout: Layout, uid: int) -> None:
+    assert not layout.root.exists()
+    assert not layout.pam_service.exists()
+    with pytest.raises(KeyError):
+        pwd.getpwnam(layout.user)
+    assert processes.of_user(uid) == []
+    assert processes.writing_below(layout.root) == []
+    assert not list(cgroups.ROOT.glob(f"*/slurm_*/uid_{uid}"))
+    assert str(layout.root) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_up_again_is_quick_and_changes_nothing(cluster):
+    before = {path: path.read_text() for path in cluster.layout.run.glob("*.pid")}
+    started = time.monotonic()
+    assert up(cluster.options) == cluster
+    assert time.monotonic() - started < 2
+    assert {path: path.read_text() for path in cluster.layout.run.glob("*.pid")} == before
+
+
+def test_up_with_other_options_is_refused(cluster):
+    with pytest.raises(ClusterError, match="other options"):
+        up(ClusterOptions(name=cluster.name, max_sessions=3))
+
+
+def test_a_job_over_ssh_runs_unprivileged_and_is_recorded(cluster):
+    done = cluster.ssh("sbatch --parsable -N2 -o here.out --wrap 'id -un; srun -N2 printenv SLURMD_NODENAME'")
+    assert done.returncode == 0, done.stderr
+    job = done.stdout.strip()
+    wait_until(lambda: state(cluster, job) == "COMPLETED")
+    user, *nodes = (cluster.home / "here.out").read_text().split()
+    assert user == cluster.user
+    assert sorted(nodes) == ["node1", "node2"]
+
+
+def test_clients_check_the_host_key_strictly(cluster):
+    config = cluster.ssh_config.read_text()
+    assert "StrictHostKeyChecking yes" in config
+    wrong = subprocess.run(
+        ["ssh", "-F", cluster.ssh_config, "-o", "UserKnownHostsFile=/dev/null", cluster.ssh_alias, "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert wrong.returncode == 255
+    assert "Host key verification failed" in wrong.stderr
+
+
+def test_memory_is_limited(cluster):
+    if not cluster.confines_memory:
+        pytest.skip("no control groups of version 1 here")
+    job = submit(cluster, "--mem=100", "-o", "/dev/null", "--wrap", "python3 -c 'x = bytearray(400 * 1024**2)'")
+    wait_until(lambda: state(cluster, job) == "OUT_OF_MEMORY")
+
+
+def test_gpus_are_bound(cluster):
+    job = submit(cluster, "-p", "gpu", "--gres=gpu:2", "-o", "gpu.out", "--wrap", "echo $CUDA_VISIBLE_DEVICES")
+    wait_until(lambda: state(cluster, job) == "COMPLETED")
+    assert len((cluster.home / "gpu.out").read_text().strip().split(",")) == 2
+
+
+def test_a_second_cluster_beside_the_first_leaves_nothing(cluster, make_cluster):
+    second = make_cluster(accounting=False, auth="one-time")
+    uid = pwd.getpwnam(second.user).pw_uid
+    submit(second, "-N4", "-o", "/dev/shm/left-behind", "--wrap", "srun -N4 sleep 60")
+    mine = submit(cluster, "-o", "beside.out", "--wrap", "squeue -h -o %u")
+    wait_until(lambda: " R " in second.run(["squeue", "-h"]).stdout)
+    wait_until(lambda: state(cluster, mine) == "COMPLETED")
+    assert second.user not in (cluster.home / "beside.out").read_text()
+
+    down(second.name)
+    assert_nothing_left(second.layout, uid)
+    assert not Path("/dev/shm/left-behind").exists()
+    # the first one still finds its control groups
+    assert cluster.run(["srun", "-N4", "--mem=50", "true"]).returncode == 0
+
+
+def test_up_repairs_what_died(make_cluster):
+    cluster = make_cluster(accounting=False)
+    cluster.stop("sshd")
+    dead = processes.recorded_pid(cluster.layout.pid_file("slurmctld"))
+    assert dead is not None
+    os.kill(dead, signal.SIGKILL)
+    wait_until(lambda: not cluster.running()["slurmctld"])
+    again = up(cluster.options)
+    assert all(again.running().values())
+    assert again.ssh_port == cluster.ssh_port
+    assert again.ssh("squeue").returncode == 0
+
+
+def test_a_one_time_code_is_good_once(make_cluster):
+    cluster = make_cluster(accounting=False, auth="one-time")
+    assert cluster.ssh("true").returncode == 0
+    code = cluster.one_time_code()
+    assert (cluster.layout.codes / code).exists()
+    assert cluster.ssh("true").returncode == 0  # a code of its own
+    (cluster.layout.codes / code).unlink()
+    assert list(cluster.layout.codes.iterdir()) == []
+
+
+def test_the_login_node_sees_files_late(make_cluster):
+    cluster = make_cluster(accounting=False, late_files=4)
+    assert cluster.ssh("cat late/file").returncode == 1  # this absence is remembered
+    started = time.monotonic()
+    assert cluster.run(["srun", "--mem=50", "sh", "-c", "echo done > late/file"]).returncode == 0
+    assert cluster.ssh("cat late/file").returncode == 1
+    wait_until(lambda: cluster.ssh("cat late/file").stdout == "done\n")
+    assert 2 < time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("shell", ["tcsh", "fish"])
+def test_an_odd_login(make_cluster, shell):
+    cluster = make_cluster(accounting=False, login_shell=shell, banner=True, login_python=False, auth="password")
+    done = cluster.ssh("squeue --version; python3 -V")
+    assert done.returncode != 0
+    assert done.stdout.startswith("Welcome to the login node")
+    assert "slurm" in done.stdout
+    assert done.stderr.startswith("*** Test cluster")
+
+
+def test_submit_limit_and_short_memory(make_cluster):
+    cluster = make_cluster(max_submit_jobs=1, min_job_age=2)
+    first = submit(cluster, "--wrap", "sleep 60")
+    refused = cluster.run(["sbatch", "--wrap", "true"])
+    assert "QOSMaxSubmitJobPerUserLimit" in refused.stderr
+    cluster.run(["scancel", first])
+    wait_until(lambda: "Invalid job id" in cluster.run(["squeue", "-j", first]).stderr, timeout=60)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.8, 1.6, 2.4, 4])
+def test_down_cleans_up_after_a_killed_up(seconds):
+    name = "killed"
+    command = [sys.executable, "-m", "testcluster", "up", "--name", name]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
+        time.sleep(seconds)
+        victim.kill()
+    layout = Layout.of(name)
+    try:
+        uid = pwd.getpwnam(layout.user).pw_uid
+    except KeyError:
+        uid = 2**31  # nobody's
+    down(name)
+    assert_nothing_left(layout, uid)
+    with pytest.raises(ClusterError, match="no cluster"):
+        load(name)
+
+
+def test_ports_are_closed_to_the_network(cluster):
+    ports = set(cluster.machine.ports.values())
+    listening = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        address, port = line.split()[1].split(":")
+        if int(port, 16) in ports:
+            listening.setdefault(address, set()).add(int(port, 16))
+    assert listening == {"0100007F": ports}
