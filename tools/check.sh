@@ -22,13 +22,11 @@ shell_scripts() {
 }
 
 shellcheck_all() {
-    local scripts
-    mapfile -d '' scripts < <(shell_scripts)
-    if [ ${#scripts[@]} -eq 0 ]; then
+    if ! shell_scripts | grep -q .; then
         echo "git names no shell script: is this a clone?"
         return 1
     fi
-    "$bin/shellcheck" "${scripts[@]}"
+    shell_scripts | xargs -0 "$bin/shellcheck"
 }
 
 check "ruff format" "$bin/ruff" format --check

@@ -4,6 +4,7 @@
 # RELEASE is one of Debian's or Ubuntu's (default: bookworm), TARGET what to make there (default: check demo). A minimal
 # system with git, make, python3 and ca-certificates is made in a folder of its own; in it a user without rights, then root,
 # clone the last commit and make the targets with an empty environment. Needs root and debootstrap; leaves nothing behind.
+# USERS=root leaves the user without rights out, who may not bring up a cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 release=${1:-bookworm}
@@ -61,7 +62,7 @@ as() {
     ' as "$root" "$user" "$home" "$@"
 }
 
-for user in guest root; do
+for user in ${USERS:-guest root}; do
     home=/home/guest
     [ "$user" = root ] && home=/root
     for target in "${targets[@]}"; do
