@@ -111,10 +111,12 @@ def test_without_a_checkout_rules_start_at_the_root(tmp_path: Path) -> None:
 def test_the_payload_travels_even_if_ignored(tmp_path: Path) -> None:
     tree(tmp_path, ".git/HEAD", "job/train.py", "job/util.py", "scratch/train.py", "scratch/util.py")
     (tmp_path / ".gitignore").write_text("train.py\nscratch\n")
-    assert names(tmp_path / "job") == ["train.py", "util.py"][:2]
-    only = collected(tmp_path / "scratch")
-    assert list(only.files) == ["train.py"]
-    assert "nothing but the payload itself" in only.warnings[0]
+    assert names(tmp_path / "job") == ["train.py", "util.py"]
+    (tmp_path / "scratch/.gitignore").write_text("*.csv\ntrain.py\n")
+    tree(tmp_path, "scratch/data.csv")
+    found = collected(tmp_path / "scratch")  # the folder is: its files travel by its own rules
+    assert list(found.files) == [".gitignore", "train.py", "util.py"]
+    assert "is ignored by a .gitignore above it" in found.warnings[0]
 
 
 def test_links(tmp_path: Path) -> None:

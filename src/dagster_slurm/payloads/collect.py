@@ -66,8 +66,6 @@ def collect(payload: Payload, limits: Limits | None = None) -> Collected:
         _part(walk, payload.root / part)
     if payload.entry is not None and payload.entry not in walk.sizes:
         walk.sizes[payload.entry] = _size(payload.root / payload.entry)
-    if walk.ended_early or len(walk.sizes) > walk.limits.files or sum(walk.sizes.values()) > walk.limits.size:
-        raise _too_large(walk)
     return _collected(walk)
 
 
@@ -75,14 +73,12 @@ def collect_folder(folder: Path, limits: Limits) -> Collected:
     """Return all files of a folder that the user named as such: nothing is left out.
 
     Raises:
-        PayloadTooLarge: it has more entries than ``limits`` allow.
+        PayloadTooLarge: more than ``limits`` allow.
         ConfigurationError: a folder is unreadable, or is ``/`` or a home.
     """
     refuse_home(folder)
     walk = _Walk(folder, limits, tidy=False)
     _folders(walk, folder, ())
-    if walk.ended_early:
-        raise _too_large(walk)
     return _collected(walk)
 
 
@@ -106,8 +102,10 @@ def _part(walk: _Walk, start: Path) -> None:
         return
     rules, ignored = ((), False) if is_installed(start) else ignore.rules_above(start)
     if ignored:
-        walk.warnings.append(f"{start} is ignored by a .gitignore above it: nothing but the payload itself is sent")
-        return
+        rules = ()
+        walk.warnings.append(
+            f"{start} is ignored by a .gitignore above it; its files travel, since the payload is there"
+        )
     _folders(walk, start, rules)
 
 
@@ -179,6 +177,8 @@ def _size(path: Path) -> int:
 
 
 def _collected(walk: _Walk) -> Collected:
+    if walk.ended_early or len(walk.sizes) > walk.limits.files or sum(walk.sizes.values()) > walk.limits.size:
+        raise _too_large(walk)
     files = {name: walk.root / name for name in sorted(walk.sizes)}
     return Collected(files, sum(walk.sizes.values()), tuple(walk.warnings))
 
@@ -195,7 +195,9 @@ def _too_large(walk: _Walk) -> PayloadTooLarge:
         f"The folder {walk.root} holds {more}{len(walk.sizes)} files of {size} in all; "
         f"at most {walk.limits.files} files and {human(walk.limits.size)} travel with a run",
         hint=f"list what the payload does not need in {walk.root / '.gitignore'}, move the payload into a folder of "
-        "its own, or keep data on the cluster and pass its path",
+        "its own, or keep data on the cluster and pass its path"
+        if walk.tidy
+        else "name fewer files, pack them into an archive, or keep data on the cluster and pass its path",
         details=details,
     )
 

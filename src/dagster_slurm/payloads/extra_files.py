@@ -13,8 +13,8 @@ from .bundle import Bundle, check_names
 from .collect import Limits, collect_folder
 from .look_up import PathLike, is_file, is_folder, look_up, near_matches
 
-#: a folder with more entries than this is not sent file by file
-LIMITS = Limits(counted=20_000)
+#: what one folder may hold: more is not worth sending file by file
+LIMITS = Limits(files=20_000, size=100_000_000_000, counted=20_000)
 
 
 class ExtraFiles(NamedTuple):

@@ -8,14 +8,16 @@ from pathlib import Path
 from ..errors import ConfigurationError
 from .bundle import Bundle
 
-_SHIM = Path(__file__).parent.parent / "remote" / "pipes_shim.py"
+_REMOTE = Path(__file__).parent.parent / "remote"
 
 
 def pipes_bundle() -> Bundle:
     """Return a folder for the end of PYTHONPATH: the shim, and beside it the ``dagster_pipes`` installed here."""
     folder = _installed()
     sources = {f"bundled/dagster_pipes/{file.relative_to(folder).as_posix()}": file for file in folder.rglob("*.py")}
-    return Bundle.from_files({"dagster_pipes.py": _SHIM, **sources})
+    sources["dagster_pipes.py"] = _REMOTE / "pipes_shim.py"
+    sources["bundled/pipes_on_old_python.py"] = _REMOTE / "pipes_on_old_python.py"
+    return Bundle.from_files(sources)
 
 
 def _installed() -> Path:

@@ -75,9 +75,10 @@ def sweep(base: str, older_than: float = LEFTOVER_AGE) -> int:
     swept = 0
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         leftover = os.path.join(folder, name)
-        if name.startswith(_INCOMING) and _modified(leftover) < limit:
-            _remove_tree(leftover)
-            swept += 1
+        with contextlib.suppress(FileNotFoundError):  # someone else sweeps as well
+            if name.startswith(_INCOMING) and os.lstat(leftover).st_mtime < limit:
+                _remove_tree(leftover)
+                swept += 1
     return swept
 
 
@@ -277,13 +278,6 @@ def _remove_tree(place: bytes) -> None:
         with contextlib.suppress(OSError):
             os.chmod(folder, 0o700)
     shutil.rmtree(place, ignore_errors=True)
-
-
-def _modified(place: bytes) -> float:
-    try:
-        return os.lstat(place).st_mtime
-    except OSError:
-        return time.time()
 
 
 def _store(base: str) -> bytes:
