@@ -1,5 +1,5 @@
 # The body of every batch script. What stands above it (rendered, quoted) sets:
-#   RUN_DIR COMMAND[] METER[] WARNING SYNC NEEDS_MODULE KILL_AFTER   and fills in the lines marked @...@ below
+#   RUN_DIR COMMAND[] METER[] PATH_FIRST PATH_LAST WARNING SYNC NEEDS_MODULE KILL_AFTER   and fills in the lines marked @...@ below
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals
 # to it, say "exit". An incomplete line of the record does not count, so each is written at once.
 # Works with bash 3.2 (macOS) and newer.
@@ -95,8 +95,16 @@ trap 'forward HUP' HUP
 : >>"stdout.$RESTART" && : >>"stderr.$RESTART" && : >>"messages.$RESTART.jsonl"
 # the payload always writes to messages.jsonl; files of a restarted job do not mix
 ln -sfn "messages.$RESTART.jsonl" messages.jsonl
-record start "$(printf '"node":"%s","nodes":"%s","count":%d,"cluster":"%s","pid":%d' \
-    "$NODE" "${SLURM_JOB_NODELIST:-$NODE}" "${SLURM_JOB_NUM_NODES:-1}" "${SLURM_CLUSTER_NAME:-}" "$$")"
+record start "$(printf '"node":"%s","nodes":"%s","count":%d,"cluster":"%s","partition":"%s","cpus":%d,"gpus":%d,"mem":%d' \
+    "$NODE" "${SLURM_JOB_NODELIST:-$NODE}" "${SLURM_JOB_NUM_NODES:-1}" "${SLURM_CLUSTER_NAME:-}" \
+    "${SLURM_JOB_PARTITION:-}" "${SLURM_CPUS_ON_NODE:-0}" "${SLURM_GPUS_ON_NODE:-0}" "${SLURM_MEM_PER_NODE:-0}")"
+
+# the meter is a small Python program; a node without Python does without it
+if [ -n "${METER[0]}" ] && command -v "${METER[0]}" >/dev/null 2>&1; then
+    METER=("${METER[@]}" "$RUN_DIR/record.jsonl" "$RESTART")
+else
+    METER=()
+fi
 
 exec 3>&1 4>&2 >>"stdout.$RESTART" 2>>"stderr.$RESTART"
 [ -z "$NEEDS_MODULE" ] || provide_module
@@ -109,6 +117,7 @@ cd "$RUN_DIR" || exit 66
 . ./env.sh || finish 66 environment '"env.sh cannot be read"'
 # srun inside the job hands the job's environment on, whatever --export said to sbatch
 export SLURM_EXPORT_ENV=ALL
+export PYTHONPATH="${PATH_FIRST:+$PATH_FIRST:}${PYTHONPATH:+$PYTHONPATH:}$PATH_LAST"
 export DAGSTER_SLURM_JOB_ID="$JOB" DAGSTER_SLURM_RESTART="$RESTART" DAGSTER_SLURM_RUN_DIR="$RUN_DIR"
 cd work || finish 66 environment '"the working directory is gone"'
 [ -z "$INTERRUPTED" ] || { cd .. && finish 143 before-payload '"stopped before the payload began"'; }

@@ -10,7 +10,21 @@ from typing import Any, cast
 
 @dataclass(frozen=True)
 class Start:
-    """The job script began."""
+    """The job script began.
+
+    Args:
+        job: the id of the job that won the claim.
+        restart: how often Slurm started it anew.
+        time: seconds since the epoch, by the node's clock.
+        node: the node where the script runs.
+        nodes: all nodes, as Slurm writes lists of them.
+        count: how many nodes.
+        cluster: its name.
+        partition: its name.
+        cpus: CPUs on this node.
+        gpus: GPUs on this node.
+        mem: memory limit per node in MiB; 0 if the job asked in another way.
+    """
 
     job: str
     restart: int
@@ -19,6 +33,10 @@ class Start:
     nodes: str = ""
     count: int = 1
     cluster: str = ""
+    partition: str = ""
+    cpus: int = 0
+    gpus: int = 0
+    mem: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,10 @@ def _start(item: dict[str, Any]) -> Start:
         nodes=str(item.get("nodes", "")),
         count=int(item.get("count", 1)),
         cluster=str(item.get("cluster", "")),
+        partition=str(item.get("partition", "")),
+        cpus=int(item.get("cpus", 0)),
+        gpus=int(item.get("gpus", 0)),
+        mem=int(item.get("mem", 0)),
     )
 
 

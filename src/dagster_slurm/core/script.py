@@ -55,6 +55,8 @@ def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
         f"RUN_DIR={shlex.quote(spec.paths.directory)}",
         f"COMMAND=({shlex.join(spec.command)})",
         f"METER=({shlex.join(spec.meter)})",
+        f"PATH_FIRST={shlex.quote(':'.join(spec.python_path[0]))}",
+        f"PATH_LAST={shlex.quote(':'.join(spec.python_path[1]))}",
         f"WARNING={'' if warning in ('TERM', 'INT', 'HUP') else shlex.quote(warning)}",
         f"SYNC={'1' if spec.sync else ''}",
         f"KILL_AFTER={'' if slurm else LOCAL_KILL_WAIT}",

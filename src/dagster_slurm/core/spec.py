@@ -80,6 +80,7 @@ class RunSpec:
         command: what to run, word by word; nothing in it is read by a shell.
         resources: what it asks for.
         environment: variables for the payload; secrets among them go to ``env.sh`` only.
+        python_path: folders for the beginning and for the end of PYTHONPATH.
         prelude: shell lines that run before the payload (``module load ...``).
         activate: shell lines that activate the payload's environment.
         meter: words put before the command, that say afterwards what it used; may be empty.
@@ -91,6 +92,7 @@ class RunSpec:
     command: tuple[str, ...]
     resources: Resources = field(default_factory=Resources)
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    python_path: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     prelude: tuple[str, ...] = ()
     activate: tuple[str, ...] = ()
     meter: tuple[str, ...] = ()

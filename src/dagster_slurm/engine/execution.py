@@ -60,7 +60,7 @@ class Launch:
         base: the folder with runs and store, absolute on the host.
         context: the Pipes context.
         bundles: what must lie in the store, by key.
-        links: names in the run directory, and what of the base they point to.
+        extra: bundles (by key) whose files are to appear in a folder of the working directory.
         keep: seconds to keep run directories, by outcome; ``None`` keeps them.
     """
 
@@ -68,7 +68,7 @@ class Launch:
     base: str
     context: bytes
     bundles: Mapping[str, Bundle] = field(default_factory=dict[str, Bundle])
-    links: Mapping[str, str] = field(default_factory=dict[str, str])
+    extra: tuple[tuple[str, str], ...] = ()
     keep: Mapping[str, float] | None = None
 
     @property
@@ -182,7 +182,7 @@ class Execution:
                 base=self._launch.base,
                 kind=self._scheduler.kind,
                 files=[[file, mode, len(content)] for file, mode, content in files],
-                links=dict(self._launch.links),
+                extra=list(self._launch.extra),
                 needs=list(self._launch.bundles),
                 submit=self._scheduler.submit(),
                 find=self._scheduler.find(name),

@@ -17,6 +17,7 @@ def pipes_bundle() -> Bundle:
     sources = {f"bundled/dagster_pipes/{file.relative_to(folder).as_posix()}": file for file in folder.rglob("*.py")}
     sources["dagster_pipes.py"] = _REMOTE / "pipes_shim.py"
     sources["bundled/pipes_on_old_python.py"] = _REMOTE / "pipes_on_old_python.py"
+    sources["bundled/meter.py"] = _REMOTE / "meter.py"
     return Bundle.from_files(sources)
 
 

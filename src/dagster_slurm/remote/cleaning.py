@@ -1,5 +1,6 @@
 """Removes run directories whose time is over; part of a submit, at most once a day and folder."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,10 +23,8 @@ def mark_collected(directory: str, outcome: str) -> None:
 
 def forget_variables(directory: str) -> None:
     """Remove ``env.sh``."""
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(directory, "env.sh"))
-    except FileNotFoundError:
-        pass
 
 
 def due(base: str) -> bool:

@@ -67,8 +67,12 @@ class Requests:
             if rundir.proves_job(found):
                 return dict(found, adopted=True)
             files, rest = _split(head["files"], body)
-            links = {name: os.path.join(head["base"], target) for name, target in head.get("links", {}).items()}
-            fresh = rundir.stage(directory, files, links)
+
+            def fill(work: str) -> None:
+                for key, into in head.get("extra", ()):
+                    store.place(head["base"], key, os.path.join(work, into))
+
+            fresh = rundir.stage(directory, files, fill)
             # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
             job = None if fresh else self._look_up(head["find"], directory)
             adopted = job is not None

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from typing import Any, Dict, Generator, List, Tuple
+from typing import Any, Callable, Dict, Generator, List, Tuple
 
 #: a lock older than this belongs to a process that is gone, in seconds
 _STALE_LOCK = 120.0
@@ -58,8 +58,13 @@ def proves_job(found: Dict[str, Any]) -> bool:
     return bool(found["job"] or found["claim"] or found["record"].strip())
 
 
-def stage(directory: str, files: List[StagedFile], links: Dict[str, str]) -> bool:
-    """Make a run directory with these files and links, whole or not at all.
+def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) -> bool:
+    """Make a run directory with these files, whole or not at all.
+
+    Args:
+        directory: where.
+        files: what lies in it.
+        fill: puts further things into the working directory whose path it is given; may be called again.
 
     Returns:
         False if it was there before: its files are replaced one by one, so that a job that lands late finds them whole.
@@ -68,7 +73,7 @@ def stage(directory: str, files: List[StagedFile], links: Dict[str, str]) -> boo
         for name, mode, content in files:
             if content or not os.path.exists(os.path.join(directory, name)):
                 write_whole(os.path.join(directory, name), content, mode)
-        _link(directory, links)
+        fill(os.path.join(directory, "work"))
         return False
     parent = os.path.dirname(directory)
     make_private(parent)
@@ -78,12 +83,12 @@ def stage(directory: str, files: List[StagedFile], links: Dict[str, str]) -> boo
         os.mkdir(os.path.join(temporary, "work"), 0o700)
         for name, mode, content in files:
             _write(os.path.join(temporary, name), content, mode)
-        _link(temporary, links)
+        fill(os.path.join(temporary, "work"))
         os.rename(temporary, directory)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            return stage(directory, files, links)
+            return stage(directory, files, fill)
         raise
     return True
 
@@ -166,14 +171,6 @@ def _write(path: str, content: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-
-
-def _link(directory: str, links: Dict[str, str]) -> None:
-    for name, target in links.items():
-        path = os.path.join(directory, name)
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        if not os.path.islink(path):
-            os.symlink(target, path)
 
 
 def _unique() -> str:

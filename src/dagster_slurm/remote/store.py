@@ -39,7 +39,7 @@ def path(base: str, key: str) -> str:
 
 
 def have(base: str, keys: List[str]) -> List[str]:
-    """Return those of ``keys`` that are missing, or not whole any more; the others are marked as used now."""
+    """Return those of ``keys`` that are missing, or not whole any more; once a day, mark the others as used."""
     return [key for key in dict.fromkeys(keys) if not _is_whole(base, key)]
 
 
@@ -62,21 +62,20 @@ def place(base: str, key: str, folder: str) -> None:
 
 def remove(base: str, key: str) -> None:
     """Remove an entry; nothing happens if it is not there. Its name is gone at once."""
-    aside = _set_aside(base, key)
     with contextlib.suppress(FileNotFoundError):
+        aside = _set_aside(base, key)
+        _remove_tree(aside)
         os.unlink(_manifest(base, key))
-    _remove_tree(aside)
 
 
 def sweep(base: str, older_than: float = LEFTOVER_AGE) -> int:
     """Remove what interrupted uploads left behind; return how many there were."""
     folder = _store(base)
-    limit = time.time() - older_than
     swept = 0
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         leftover = os.path.join(folder, name)
         with contextlib.suppress(FileNotFoundError):  # someone else sweeps as well
-            if name.startswith(_INCOMING) and os.lstat(leftover).st_mtime < limit:
+            if name.startswith(_INCOMING) and time.time() - os.lstat(leftover).st_mtime > older_than:
                 _remove_tree(leftover)
                 swept += 1
     return swept

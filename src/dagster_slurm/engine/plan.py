@@ -1,0 +1,120 @@
+"""From what the user asked for to what the host is told: the launch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dagster_slurm.core.resources import Resources, merge
+from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
+from dagster_slurm.engine.execution import Launch
+from dagster_slurm.environments.environment import Activation
+from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.payloads.bundle import Bundle
+from dagster_slurm.payloads.collect import collect
+from dagster_slurm.payloads.extra_files import ExtraFiles
+from dagster_slurm.payloads.interpreter import command, python_path
+from dagster_slurm.payloads.payload import Payload
+from dagster_slurm.payloads.pipes_shim import pipes_bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What the user asked for.
+
+    Args:
+        payload: what to run.
+        launcher: how it is started.
+        resources: what was said of its needs, already merged.
+        environment: the user's variables.
+        extra_files: what else is to lie in the working directory.
+        prelude: shell lines before the payload.
+        activation: what the payload's environment needs.
+        upload: whether the payload's folder travels.
+        keep: seconds to keep run directories, by outcome.
+    """
+
+    payload: Payload
+    launcher: ComputeLauncher
+    resources: Resources
+    activation: Activation
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    extra_files: tuple[ExtraFiles, ...] = ()
+    prelude: tuple[str, ...] = ()
+    upload: bool = True
+    keep: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run goes: the base folder, and whether other hosts see late there what was written."""
+
+    base: str
+    late: bool = False
+
+    def directory(self, key: LaunchKey) -> str:
+        """Return the run directory."""
+        return f"{self.base}/runs/{key.folder}"
+
+    def stored(self, key: str) -> str:
+        """Return the folder of a bundle."""
+        return f"{self.base}/store/{key}"
+
+
+def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str], context: bytes) -> Launch:
+    """Return the launch.
+
+    Args:
+        ask: what the user asked for.
+        key: who it is.
+        place: where it goes.
+        bootstrap: the variables by which the payload finds its Pipes context and messages.
+        context: the Pipes context.
+
+    Raises:
+        ConfigurationError: the payload's folder cannot travel, or a resource cannot be asked for.
+    """
+    bundles = {support().key: support()}
+    code = ""
+    if ask.upload and ask.payload.root is not None:
+        bundle = Bundle.from_files(collect(ask.payload).files)
+        bundles[bundle.key] = bundle
+        code = place.stored(bundle.key)
+    for extra in ask.extra_files:
+        bundles[extra.bundle.key] = extra.bundle
+    resources = merge(ask.resources, ask.launcher.needs())
+    started = ask.launcher.start(command(ask.payload, code, ask.activation.python), resources)
+    tools = place.stored(support().key)
+    variables = {
+        "PYTHONUNBUFFERED": "1",
+        **({"DAGSTER_SLURM_PAYLOAD_DIR": code} if code else {}),
+        **started.environment,
+        **ask.environment,
+        **bootstrap,
+    }
+    spec = RunSpec(
+        key=key,
+        paths=RunPaths(place.directory(key)),
+        command=started.command,
+        resources=resources,
+        environment=variables,
+        python_path=(python_path(ask.payload, code), (tools,)),
+        prelude=ask.prelude,
+        activate=ask.activation.lines,
+        meter=(_meter_python(ask.activation.python), "-I", "-S", f"{tools}/bundled/meter.py"),
+        sync=place.late,
+    )
+    extra = tuple((item.bundle.key, item.into) for item in ask.extra_files)
+    return Launch(spec, place.base, context, bundles, extra, ask.keep)
+
+
+@functools.cache
+def support() -> Bundle:
+    """Return what comes with every run: ``dagster_pipes`` for Pythons that lack it, and the meter."""
+    return pipes_bundle()
+
+
+def _meter_python(python: str) -> str:
+    """The meter runs in the payload's own Python if that has a path, else in the node's."""
+    return python if python.startswith("/") else "python3"
