@@ -16,23 +16,29 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "fresh_machine: needs root, for debootstrap and chroot" >&2
     exit 1
 fi
-command -v debootstrap >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap >/dev/null
+need() { # package, file of it
+    [ -e "$2" ] || { apt-get -qq update && apt-get install -y -qq --no-install-recommends "$1"; } >/dev/null
+}
 
-case $release in
-    jammy | noble | plucky | questing | resolute) mirror=http://archive.ubuntu.com/ubuntu components=main,universe ;;
-    *) mirror=http://deb.debian.org/debian components=main ;;
-esac
-[ -e "/usr/share/debootstrap/scripts/$release" ] || script=/usr/share/debootstrap/scripts/gutsy
-keys=()
-[ "$components" = main ] || [ -e /usr/share/keyrings/ubuntu-archive-keyring.gpg ] || keys=(--no-check-gpg)
+need debootstrap /usr/sbin/debootstrap
+scripts=/usr/share/debootstrap/scripts
+if [ -e "$scripts/$release" ] && ! grep -q ubuntu "$scripts/$release"; then
+    from=(--components=main "$release") mirror=http://deb.debian.org/debian script=$scripts/$release
+else
+    # Debian has no package of Ubuntu's keys; on a host without them the packages are not verified
+    keys=/usr/share/keyrings/ubuntu-archive-keyring.gpg
+    [ -e "$keys" ] && check=--keyring=$keys || check=--no-check-gpg
+    from=("$check" --components="main,universe" "$release")
+    mirror=http://archive.ubuntu.com/ubuntu script=$scripts/gutsy # which all of Ubuntu's releases share
+fi
 
 work=$(mktemp -d /var/tmp/dagster-slurm-fresh.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 
 echo "fresh_machine: $release in $root"
-debootstrap "${keys[@]}" --variant=minbase --components="$components" --include=git,make,python3,ca-certificates \
-    "$release" "$root" "$mirror" ${script:+"$script"} >"$work/debootstrap.log" 2>&1 ||
+debootstrap --variant=minbase --include=git,make,python3,ca-certificates "${from[@]}" \
+    "$root" "$mirror" "$script" >"$work/debootstrap.log" 2>&1 ||
     { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
 rm -rf "$root"/var/lib/apt/lists/* # as in an image: no package lists
 
