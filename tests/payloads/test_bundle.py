@@ -166,13 +166,14 @@ def test_unreadable_source() -> None:
 
 def test_unchanged_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = files(tmp_path, {"a": b"1234"})
-    hits = module._digest.cache_info().hits
+    cache = module._digest.cache_info  # pyright: ignore[reportPrivateUsage]
+    hits = cache().hits
     assert Bundle.from_files(sources) == Bundle.from_files(sources)
-    assert module._digest.cache_info().hits == hits  # young files are never trusted
+    assert cache().hits == hits  # young files are never trusted
     monkeypatch.setattr(module, "_RACY_NS", 0)
     first = Bundle.from_files(sources)
     assert Bundle.from_files(sources) == first
-    assert module._digest.cache_info().hits == hits + 1
+    assert cache().hits == hits + 1
     sources["a"].write_bytes(b"4321")
     os.utime(sources["a"], ns=(0, first.members[0].stamp[0]))
     assert Bundle.from_files(sources).key != first.key
@@ -327,6 +328,16 @@ def test_looking_over_is_rare(tmp_path: Path, base: Path) -> None:
     os.utime(manifest, (0, 0))
     assert store.have(str(base), [bundle.key, bundle.key]) == []
     assert manifest.stat().st_mtime > time.time() - 60
+
+
+def test_remove(tmp_path: Path, base: Path) -> None:
+    bundle = Bundle.from_files(files(tmp_path, {"d/a": b"1234"}))
+    store.remove(str(base), bundle.key)
+    send(bundle, base)
+    for _ in range(2):
+        store.remove(str(base), bundle.key)
+        assert store.have(str(base), [bundle.key]) == [bundle.key]
+    assert leftovers(base) == []
 
 
 def test_place(tmp_path: Path, base: Path) -> None:

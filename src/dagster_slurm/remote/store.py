@@ -18,10 +18,8 @@ import tempfile
 import time
 from typing import Any, List, Optional, Set, Tuple
 
-#: a leftover of an interrupted upload is removed after this time
-LEFTOVER_AGE = 24 * 3600.0
-#: how long an entry counts as whole after it was looked over
-TRUST_AGE = 24 * 3600.0
+#: seconds until a leftover of an interrupted upload is removed, and until an entry is looked over again
+DAY = 24 * 3600.0
 _MAX_MANIFEST = 64 * 1024 * 1024
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 _INCOMING = b".incoming."
@@ -68,7 +66,7 @@ def remove(base: str, key: str) -> None:
         os.unlink(_manifest(base, key))
 
 
-def sweep(base: str, older_than: float = LEFTOVER_AGE) -> int:
+def sweep(base: str, older_than: float = DAY) -> int:
     """Remove what interrupted uploads left behind; return how many there were."""
     folder = _store(base)
     swept = 0
@@ -228,7 +226,7 @@ def _rows(line: bytes) -> List[Row]:
     return rows
 
 
-def _is_whole(base: str, key: str, trust: float = TRUST_AGE) -> bool:
+def _is_whole(base: str, key: str, trust: float = DAY) -> bool:
     manifest = _manifest(base, key)
     try:
         looked_over = os.stat(manifest).st_mtime
