@@ -42,6 +42,10 @@ class Accidents:
         """There is no slurmdbd."""
         self.fail("sacct", stderr=faults.ACCOUNTING_AWAY, **limits)
 
+    def accounting_incomplete(self, **limits: Any) -> None:
+        """sacct knows jobs by id but not by name, and calls them `allocation` (seen for very short jobs)."""
+        self._add("incomplete", "sacct", limits)
+
     def refuse(self, reason: str, **limits: Any) -> None:
         """sbatch refuses; a key of `REFUSALS` or Slurm's own words."""
         self._add("refuse", "sbatch", limits, reason=reason)

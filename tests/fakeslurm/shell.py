@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .fake import FakeSlurm
+
+NAP = "touch begun; sleep 30 & wait"
+TRAPS = "trap 'echo saved; exit 0' TERM; touch begun; sleep 30 & wait"
 
 
 class Shell:
@@ -50,3 +55,26 @@ class Shell:
 
     def text(self, name: str) -> str:
         return (self.directory / name).read_text()
+
+
+def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not _holds(condition):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    try:
+        return condition()
+    except FileNotFoundError:
+        return False
+
+
+def running(fake: FakeSlurm, shell: Shell, body: str, *headers: str) -> int:
+    """Submit, and wait until the script has come to its `touch begun`."""
+    assert "touch begun" in body
+    job_id = shell.submit(body, *headers)
+    until((shell.directory / "begun").exists)
+    fake.wait(job_id, "RUNNING")
+    return job_id

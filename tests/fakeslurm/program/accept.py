@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# options whose variables appear in the job only if they were given
+ASKED = ("ntasks", "ntasks-per-node", "cpus-per-task", "mem", "mem-per-cpu", "export")
+
+
 def job_from(config: dict[str, Any], options: dict[str, str], path: str, arguments: list[str]) -> Job:
     partition = options.get("partition", config["partitions"][0])
     if partition not in config["partitions"]:
@@ -23,11 +27,12 @@ def job_from(config: dict[str, Any], options: dict[str, str], path: str, argumen
             f"sbatch: error: invalid partition specified: {partition}\n"
             "sbatch: error: Batch job submission failed: Invalid partition name specified"
         )
-    if "array" in options:
-        raise UsageError("sbatch: error: the fake has no job arrays")
-    job = Job(partition=partition, command=path, script_args=arguments)
+    missing = {"array", "dependency"} & set(options)
+    if missing:
+        raise UsageError(f"sbatch: error: the fake does not know --{min(missing)}")
+    job = Job(partition=partition, command=path if "/" in path else "", script_args=arguments)
     job.name = options.get("job-name", path.rpartition("/")[2])
-    _identity(job, options)
+    _identity(job, config, options)
     _size(job, config, options)
     _files(job, options)
     job.requeue = "no-requeue" not in options
@@ -37,12 +42,18 @@ def job_from(config: dict[str, Any], options: dict[str, str], path: str, argumen
     return job
 
 
-def _identity(job: Job, options: dict[str, str]) -> None:
+def _identity(job: Job, config: dict[str, Any], options: dict[str, str]) -> None:
     user = pwd.getpwuid(os.getuid())
     job.user, job.uid, job.gid = user.pw_name, user.pw_uid, user.pw_gid
     job.group = grp.getgrgid(user.pw_gid).gr_name
-    job.account = options.get("account", "")
+    job.account = options.get("account", str(config["account"]))
     job.qos = options.get("qos", "normal")
+    for value, known, problem in (
+        (job.account, config["accounts"], "Invalid account or account/partition combination specified"),
+        (job.qos, config["qos"], "Invalid qos specification"),
+    ):
+        if known is not None and value not in known:
+            raise UsageError(f"sbatch: error: Batch job submission failed: {problem}")
     job.comment = options.get("comment", "")
 
 
@@ -54,6 +65,7 @@ def _size(job: Job, config: dict[str, Any], options: dict[str, str]) -> None:
     job.ntasks = _count(options, "ntasks", job.nodes * _count(options, "ntasks-per-node", 1))
     job.cpus = _count(options, "cpus-per-task", 1)
     job.memory = text.megabytes(options[memory[0]]) if memory else config["mem_per_node"]
+    job.asked = [name for name in ASKED if name in options]
     job.gres = options.get("gres", "")
     job.node_list = text.node_list(job.nodes)
 
@@ -66,12 +78,13 @@ def _count(options: dict[str, str], name: str, default: int) -> int:
 
 
 def _files(job: Job, options: dict[str, str]) -> None:
-    job.workdir = options.get("chdir", os.getcwd())  # noqa: PTH109
+    job.submit_directory = os.getcwd()  # noqa: PTH109
+    job.workdir = options.get("chdir", job.submit_directory)
     job.output = options.get("output", "slurm-%j.out")
     job.error = options.get("error", "")
     mode = options.get("open-mode", "truncate")
     if mode not in {"append", "a", "truncate", "t"}:
-        raise UsageError("sbatch: error: Invalid --open-mode specification")
+        raise UsageError("sbatch: error: Invalid --open-mode specification", 255)
     job.open_mode = "a" if mode.startswith("a") else "w"
 
 
@@ -81,5 +94,5 @@ def warning(value: str) -> tuple[bool, int, float]:
     target, colon, name = head.rpartition(":")
     number = int(name) if name.isdigit() else int(getattr(signal, "SIG" + name.upper().replace("SIG", ""), 0))
     if not number or (colon and not set(target) <= {"B", "R"}):
-        raise UsageError("sbatch: error: Invalid --signal specification")
+        raise UsageError("sbatch: error: Invalid --signal specification", 255)
     return "B" in target, number, float(seconds or 60)

@@ -53,6 +53,19 @@ FIELDS = (
 WIDE = {"JobID": 12, "JobIDRaw": 12, "End": 19, "Start": 19, "Submit": 19, "Eligible": 19, "NodeList": 15, "User": 9}
 
 
+def fields(version: str) -> tuple[str, ...]:
+    """What can be asked for. Restarts is newer than 22.05."""
+    return FIELDS if [int(part) for part in version.split(".")[:2]] >= [24, 5] else tuple(set(FIELDS) - {"Restarts"})
+
+
+def unfinished(row: dict[str, str]) -> dict[str, str]:
+    """A job whose end reached the database before its beginning, as seen for very short jobs."""
+    if "." in row["JobID"]:
+        return row
+    gone = ("Partition", "Timelimit", "TimelimitRaw", "ReqTRES", "WorkDir", "NNodes")
+    return {**row, **dict.fromkeys(gone, ""), "JobName": "allocation", "ReqMem": "16?", "UID": "0", "QOS": "Unknown"}
+
+
 def rows(config: dict[str, Any], job: Job, now: float, options: dict[str, str]) -> list[dict[str, str]]:
     alone = "allocations" in options
     table: list[dict[str, str]] = []
@@ -82,12 +95,13 @@ def _job_row(config: dict[str, Any], job: Job, now: float) -> dict[str, str]:
     requested = f"billing={cpus},cpu={cpus},mem={text.memory(job.memory)},node={job.nodes}"
     spent = sum(float(step.get("cpu", 0.0)) for step in [job.batch, *job.steps])
     row = {
+        **dict.fromkeys(FIELDS, ""),
         **_shared(config, job, state, seconds),
-        "Account": job.account or "root",
-        "AllocCPUS": str(cpus if started else 0),
+        "Account": job.account,
+        "AllocCPUS": str(cpus),
         "AllocNodes": str(job.nodes if started else 0),
         "AllocTRES": requested if started else "",
-        "Comment": job.comment,
+        "Comment": job.comment if config["store_comment"] else "",
         "CPUTimeRAW": str(int(seconds) * cpus),
         "DerivedExitCode": _code(job.derived),
         "Eligible": text.stamp(job.eligible, "Unknown"),
@@ -101,7 +115,7 @@ def _job_row(config: dict[str, Any], job: Job, now: float) -> dict[str, str]:
         "Partition": job.partition,
         "Priority": str(4294901760 - job.id),
         "QOS": job.qos,
-        "Reason": job.reason,
+        "Reason": "None" if started else job.reason,
         "ReqCPUS": str(cpus),
         "ReqMem": text.memory(job.memory),
         "ReqNodes": str(job.nodes),
@@ -127,22 +141,23 @@ def _step_row(config: dict[str, Any], job: Job, step: dict[str, Any], now: float
     row.update(_shared(config, job, step["state"], seconds))
     number = f"{job.id}.{step['id']}"
     row.update(
-        Account=job.account or "root",
+        Account=job.account,
         AllocCPUS=str(cpus),
         AllocNodes=str(nodes),
-        AllocTRES=f"cpu={cpus},mem={text.memory(job.memory)},node={nodes}",
+        AllocTRES=f"cpu={cpus},mem={text.memory(int(step.get('memory') or job.memory))},node={nodes}",
         CPUTimeRAW=str(int(seconds) * cpus),
         End=text.stamp(step["end"], "Unknown"),
         ExitCode=_code(step["exit"]),
         JobID=number,
         JobIDRaw=number,
         JobName=step["name"],
-        MaxRSS=f"{step.get('rss', 0)}K" if step["end"] else "",
+        MaxRSS=f"{step['rss']}K" if step["end"] and step.get("rss") else "",
         NCPUS=str(cpus),
         NNodes=str(nodes),
         NTasks=str(step.get("ntasks", 1)),
         NodeList=text.first_node(job.node_list) if nodes == 1 else job.node_list,
         ReqCPUS=str(cpus),
+        ReqNodes=str(nodes),
         Start=text.stamp(step["start"], "Unknown"),
         Submit=text.stamp(step["start"], "Unknown"),
         TotalCPU=text.cpu_time(float(step.get("cpu", 0.0))) if step["end"] else "00:00:00",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from .spawn import start_supervisor
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .job import Job
@@ -28,7 +30,9 @@ def requeue(state: State, job_id: int, *, hold: bool = False) -> bool:
         _send_back(state, job, "REQUEUED")
         if hold:
             job.begin_at, job.reason = None, "JobHeldUser"
-    state.tell(job_id, "stop", why=" DUE TO JOB REQUEUE")
+    if not state.tell(job_id, "stop", why=" DUE TO JOB REQUEUE"):  # it was over
+        with state.edit(job_id) as job:
+            job.supervisor = start_supervisor(state, job_id)
     return True
 
 
@@ -75,4 +79,5 @@ def release(state: State, job_id: int) -> None:
 
 def _send_back(state: State, job: Job, ended_as: str) -> None:
     now = time.time()
-    job.sent_back(now, ended_as, begin_at=now + float(state.config["requeue_delay"]))
+    delay = 0.0 if job.terminal else float(state.config["requeue_delay"])
+    job.sent_back(now, ended_as, begin_at=now + delay)

@@ -136,6 +136,7 @@ class Columns:
     def values(self, job: Job) -> dict[str, str]:
         word = self.word(job)
         nodes = job.node_list if job.start else ""
+        priority = 0 if job.reason == "JobHeldUser" else TOP_PRIORITY - job.id
         return {
             **self._times(job),
             "A": str(job.id),
@@ -147,7 +148,7 @@ class Columns:
             "K": "N/A",
             "N": nodes,
             "P": job.partition,
-            "Q": str(TOP_PRIORITY - job.id),
+            "Q": str(priority),
             "R": f"({job.reason})" if word in REASON_STATES else nodes,
             "T": word,
             "U": str(job.uid),
@@ -159,8 +160,8 @@ class Columns:
             "j": job.name,
             "k": job.comment or "(null)",
             "m": text.memory(job.memory),
-            "o": " ".join([job.command, *job.script_args]),
-            "p": f"{(TOP_PRIORITY - job.id) / 2**32:.14f}",
+            "o": " ".join([job.command, *job.script_args]) if job.command else "(null)",
+            "p": f"{priority / 2**32:.14f}",
             "q": job.qos,
             "r": job.reason,
             "t": SHORT.get(word, word),
@@ -170,14 +171,16 @@ class Columns:
 
     def _times(self, job: Job) -> dict[str, str]:
         until = self._now if job.state == "RUNNING" else job.end
-        seconds = max(0.0, until - job.start) if job.start else 0.0
+        seconds = max(0, int(until) - int(job.start)) if job.start else 0
         limit = None if job.minutes is None else job.minutes * 60
         start = job.start
-        if not start and job.state == "PENDING" and self._config["pending_start_known"]:
-            start = job.begin_at or 0.0
+        if not start and job.state == "PENDING":
+            planned = (job.begin_at or 0.0) if self._config["pending_start_known"] else 0.0
+            start = planned if planned > self._now else 0.0
+        start = start or job.end  # never started
         end = job.end or (start + limit if start and limit else 0.0)
         return {
-            "L": "UNLIMITED" if limit is None else text.used(limit - seconds),
+            "L": "UNLIMITED" if limit is None else text.used(limit - seconds) if limit >= seconds else "INVALID",
             "M": text.used(seconds),
             "S": text.stamp(start, "N/A"),
             "V": text.stamp(job.submit, "N/A"),

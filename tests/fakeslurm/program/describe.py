@@ -30,9 +30,12 @@ def _lines(state: State, job: Job, now: float) -> list[str]:
     cpus = job.ntasks * job.cpus
     limit = "UNLIMITED" if job.minutes is None else text.elapsed(job.minutes * 60)
     begin = job.start or job.begin_at or 0.0
+    code, number = job.last_exit
+    command = " ".join([job.command, *job.script_args]) if job.command else "(null)"
+    per = "MinMemoryCPU" if "mem-per-cpu" in job.asked else "MinMemoryNode"
     end = job.end or (begin + job.minutes * 60 if begin and job.minutes else 0.0)
     ran = (job.end or now) - job.start if job.start else 0.0
-    output, error = output_paths(job, state.config["cluster"])
+    output, error = output_paths(job, **{"%": "%%"})  # slurmctld leaves %% as it is
     tres = f"cpu={cpus},mem={text.memory(job.memory)},node={job.nodes},billing={cpus}"
     submitted, eligible = text.stamp(job.submit, ISO_NONE), text.stamp(job.eligible, ISO_NONE)
     return [
@@ -40,7 +43,7 @@ def _lines(state: State, job: Job, now: float) -> list[str]:
         f"UserId={job.user}({job.uid}) GroupId={job.group}({job.gid}) MCS_label=N/A",
         f"Priority={4294901760 - job.id} Nice=0 Account={job.account or '(null)'} QOS={job.qos}",
         f"JobState={word} Reason={job.reason} Dependency=(null)",
-        f"Requeue={int(job.requeue)} Restarts={job.restarts} BatchFlag=1 Reboot=0 ExitCode={job.exit[0]}:{job.exit[1]}",
+        f"Requeue={int(job.requeue)} Restarts={job.restarts} BatchFlag=1 Reboot=0 ExitCode={code}:{number}",
         f"RunTime={text.elapsed(ran)} TimeLimit={limit} TimeMin=N/A",
         f"SubmitTime={submitted} EligibleTime={eligible}",
         f"AccrueTime={eligible}",
@@ -53,12 +56,12 @@ def _lines(state: State, job: Job, now: float) -> list[str]:
         f"NumNodes={job.nodes} NumCPUs={cpus} NumTasks={job.ntasks} CPUs/Task={job.cpus} ReqB:S:C:T=0:0:*:*",
         f"TRES={tres}",
         "Socks/Node=* NtasksPerN:B:S:C=0:0:*:* CoreSpec=*",
-        f"MinCPUsNode={job.cpus} MinMemoryNode={text.memory(job.memory)} MinTmpDiskNode=0",
+        f"MinCPUsNode={job.cpus} {per}={text.memory(job.memory)} MinTmpDiskNode=0",
         "Features=(null) DelayBoot=00:00:00",
         "OverSubscribe=OK Contiguous=0 Licenses=(null) Network=(null)",
-        f"Command={' '.join([job.command, *job.script_args])}",
+        f"Command={command}",
         f"WorkDir={job.workdir}",
-        *([f"Comment={job.comment}"] if job.comment else []),
+        *([f"Comment={job.comment} "] if job.comment else []),
         f"StdErr={error}",
         "StdIn=/dev/null",
         f"StdOut={output}",

@@ -19,17 +19,19 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MARK = "FAKESLURM_RUN"  # in the environment of everything that a run starts: how it is found again
 
 
-def exported(export: str, environment: dict[str, str], config: dict[str, Any], directory: Path) -> dict[str, str]:
+def exported(given: str | None, environment: dict[str, str], config: dict[str, Any], directory: Path) -> dict[str, str]:
     """What --export lets through."""
+    export = given or "ALL"
     words = export.split(",")
     slurm = {name: value for name, value in environment.items() if name.startswith("SLURM_")}
     if words[0] == "ALL":
-        kept = dict(environment)
+        kept = {**environment, **({"SLURM_EXPORT_ENV": export} if given else {})}
     elif words[0] in {"NONE", "NIL"}:
         kept = {**_login(directory), **config["environment"], **slurm}
         kept.update(SLURM_EXPORT_ENV="NONE", SLURM_GET_USER_ENV="1")
     else:
-        kept = {**_login(directory), **config["environment"], **slurm, "SLURM_EXPORT_ENV": export}
+        kept = {**_login(directory), **config["environment"], **slurm}
+        kept.update(SLURM_EXPORT_ENV=export, SLURM_GET_USER_ENV="1")
     for word in words:
         name, equals, value = word.partition("=")
         if equals:
@@ -37,6 +39,7 @@ def exported(export: str, environment: dict[str, str], config: dict[str, Any], d
         elif name in environment:
             kept[name] = environment[name]
     kept.pop(MARK, None)
+    kept.setdefault("TMPDIR", "/tmp")
     return kept
 
 
@@ -59,6 +62,7 @@ def slurm_variables(state: State, job: Job, run: int, pid: int) -> dict[str, str
     values = {
         MARK: f"{state.directory}:{job.id}.{run}",
         "ENVIRONMENT": "BATCH",
+        "HOSTNAME": node,
         "SLURMD_NODENAME": node,
         "SLURM_CLUSTER_NAME": state.config["cluster"],
         "SLURM_CONF": "/etc/slurm/slurm.conf",
@@ -77,17 +81,34 @@ def slurm_variables(state: State, job: Job, run: int, pid: int) -> dict[str, str
         "SLURM_JOB_UID": str(job.uid),
         "SLURM_JOB_USER": job.user,
         "SLURM_LOCALID": "0",
-        "SLURM_MEM_PER_NODE": str(job.memory),
         "SLURM_NNODES": str(job.nodes),
         "SLURM_NODEID": "0",
         "SLURM_NODELIST": job.node_list,
-        "SLURM_NTASKS": str(job.ntasks),
+        "SLURM_PRIO_PROCESS": "0",
         "SLURM_PROCID": "0",
-        "SLURM_SUBMIT_DIR": job.workdir,
+        "SLURM_SUBMIT_DIR": job.submit_directory,
         "SLURM_SUBMIT_HOST": os.uname().nodename,
         "SLURM_TASKS_PER_NODE": f"{max(1, job.ntasks // job.nodes)}{times}",
         "SLURM_TASK_PID": str(pid),
+        "SLURM_TOPOLOGY_ADDR": node,
+        "SLURM_TOPOLOGY_ADDR_PATTERN": "node",
     }
     if job.restarts:
         values["SLURM_RESTART_COUNT"] = str(job.restarts)
+    values.update(_as_asked(job))
     return {name: value for name, value in values.items() if value}
+
+
+def _as_asked(job: Job) -> dict[str, str]:
+    """Variables that Slurm sets only for options that were given."""
+    values = {
+        "cpus-per-task": {"SLURM_CPUS_PER_TASK": str(job.cpus)},
+        "mem": {"SLURM_MEM_PER_NODE": str(job.memory)},
+        "mem-per-cpu": {"SLURM_MEM_PER_CPU": str(job.memory)},
+        "ntasks": {"SLURM_NTASKS": str(job.ntasks), "SLURM_NPROCS": str(job.ntasks)},
+        "ntasks-per-node": {"SLURM_NTASKS_PER_NODE": str(job.ntasks // job.nodes), "SLURM_NTASKS": str(job.ntasks)},
+    }
+    found: dict[str, str] = {}
+    for name in job.asked:
+        found.update(values.get(name, {}))
+    return found

@@ -20,17 +20,20 @@ SHORT = {
     "BOOT_FAIL": "BF",
     "DEADLINE": "DL",
     "OUT_OF_MEMORY": "OOM",
-    "CONFIGURING": "CF",
     "COMPLETING": "CG",
-    "REQUEUED": "RQ",
-    "REQUEUE_HOLD": "RH",
+    "CONFIGURING": "CF",
     "RESIZING": "RS",
+    "RESV_DEL_HOLD": "RD",
+    "REQUEUED": "RQ",
+    "REQUEUE_FED": "RF",
+    "REQUEUE_HOLD": "RH",
     "REVOKED": "RV",
     "SIGNALING": "SI",
     "SPECIAL_EXIT": "SE",
     "STAGE_OUT": "SO",
     "STOPPED": "ST",
 }
+OOM_SIGNAL = 125
 # what lag makes visible late
 CHANGING = ("state", "reason", "start", "end", "exit", "derived", "restarts", "alive", "batch", "earlier", "killed_by")
 
@@ -49,6 +52,7 @@ class Job:
     qos: str = "normal"
     comment: str = ""
     workdir: str = "/"
+    submit_directory: str = "/"
     command: str = ""
     output: str = ""
     error: str = ""
@@ -86,7 +90,9 @@ class Job:
 
     def __init__(self, **fields: Any) -> None:
         self.script_args: list[str] = []
+        self.asked: list[str] = []  # options that were given (see accept.ASKED)
         self.exit: list[int] = [0, 0]  # code, signal
+        self.last_exit: list[int] = [0, 0]  # the controller's word for a killed job, when accounting says 0:0
         self.derived: list[int] = [0, 0]
         self.batch: dict[str, Any] = {}  # the batch step of this run
         self.steps: list[dict[str, Any]] = []
@@ -110,20 +116,23 @@ class Job:
         self.alive, self.shell = False, 0
         own_end = self.state == "RUNNING"
         if own_end and self.out_of_memory:
-            code, signal = 0, 125
+            code, signal = 0, OOM_SIGNAL
+        self.last_exit = [code, signal]
+        for step in self.steps:
+            if not step["end"]:  # its srun was killed with the job
+                step.update(end=now, exit=[0, 15], state="CANCELLED")
         if own_end:
             self.end = now
             self.exit = [code, signal]
             self.derived = max([self.derived, *(step["exit"] for step in self.steps)])
             self.state, self.reason = _natural_end(code, signal)
         batch = self.earlier[-1]["batch"] if self.state == "PENDING" and self.earlier else self.batch
-        batch.update(end=now, exit=[code, signal], state=self.state if own_end else "CANCELLED")
+        batch.update(end=now, exit=[code, signal], state=step_end(code, signal))
 
-    def killed(self, now: float, state: str, *, reason: str = "None", by: int | None = None) -> None:
-        """Slurm ends the job; its processes may live on for a while."""
-        if self.state == "PENDING":
-            self.start = 0.0
-        self.state, self.reason, self.end, self.killed_by = state, reason, now, by
+    def killed(self, now: float, state: str, *, reason: str = "", by: int | None = None) -> None:
+        """Slurm ends the job; its processes may live on for a while. A pending job keeps its reason."""
+        self.reason = reason or ("None" if self.start else self.reason)
+        self.state, self.end, self.killed_by = state, now, by
 
     def sent_back(self, now: float, state: str, *, begin_at: float | None) -> None:
         """Requeued: the same id starts again. `state` is what accounting says of the run that ended."""
@@ -159,27 +168,24 @@ class Job:
             return self.mask_state
         if self.state != "RUNNING" and self.alive:
             return "COMPLETING"
-        if self.terminal and self.batch and now < self.end + completing_time:
+        stopped = self.earlier[-1]["end"] if self.state == "PENDING" and self.earlier else self.end
+        if self.state != "RUNNING" and self.batch and now < stopped + completing_time:
             return "COMPLETING"
         return self.state
 
 
 def _natural_end(code: int, signal: int) -> tuple[str, str]:
-    if signal == 125:
+    if signal == OOM_SIGNAL:
         return "OUT_OF_MEMORY", "OutOfMemory"
     if signal:
-        return "FAILED", f"RaisedSignal:{signal}({SIGNAL_NAMES.get(signal, 'Unknown signal')})"
+        return "FAILED", "JobLaunchFailure"  # 24.11 says RaisedSignal:9(Killed)
     return ("FAILED", "NonZeroExitCode") if code else ("COMPLETED", "None")
 
 
-SIGNAL_NAMES = {
-    1: "Hangup",
-    2: "Interrupt",
-    6: "Aborted",
-    9: "Killed",
-    10: "User_defined_signal_1",
-    11: "Segmentation_fault",
-    12: "User_defined_signal_2",
-    15: "Terminated",
-    53: "Real-time_signal_19",
-}
+def step_end(code: int, signal: int) -> str:
+    """How accounting calls the end of a step."""
+    if signal == OOM_SIGNAL:
+        return "OUT_OF_MEMORY"
+    if signal:
+        return "CANCELLED"
+    return "FAILED" if code else "COMPLETED"

@@ -14,8 +14,9 @@ class UsageError(Exception):
 class Grammar:
     """The options of a command, from text: `p partition=` takes a value, `nice?` may, `h` or `me` do not."""
 
-    def __init__(self, program: str, text: str, *, permute: bool = True) -> None:
+    def __init__(self, program: str, text: str, *, permute: bool = True, code: int = 1) -> None:
         self.program = program
+        self.code = code
         self.permute = permute
         self.kinds: dict[str, str] = {}  # long name -> "", "=" or "?"
         self.short: dict[str, str] = {}
@@ -89,4 +90,5 @@ class Grammar:
             found.append((name, value))
 
     def _wrong(self, text: str) -> UsageError:
-        return UsageError(f'{self.program}: {text}\nTry "{self.program} --help" for more information')
+        hint = "" if self.program == "sacct" else f'\nTry "{self.program} --help" for more information'
+        return UsageError(f"{self.program}: {text}{hint}", self.code)

@@ -7,7 +7,7 @@ import sys
 import time
 
 from . import text
-from .accounting import FIELDS, WIDE, rows
+from .accounting import WIDE, fields, rows, unfinished
 from .job import SHORT
 from .options import Grammar, UsageError
 from .view import Lagged, job_numbers
@@ -68,28 +68,34 @@ DEFAULT = "JobID,JobName,Partition,Account,AllocCPUS,State,ExitCode"
 
 
 def run(state: State, argv: list[str], hits: dict[str, Any]) -> int:
-    options = dict(Grammar("sacct", OPTIONS).parse(argv)[0])
-    names = _fields(options)
+    pairs, rest = Grammar("sacct", OPTIONS).parse(argv)
+    if rest:
+        raise UsageError("sacct: error: Unknown arguments:\n" + "\n".join(f"sacct: error:  {word}" for word in rest))
+    options = dict(pairs)
+    names = _fields(options, fields(state.config["version"]))
     now = time.time()
     lag = float(hits.get("lag", {}).get("lag", 0.0))
     jobs = [job for job in Lagged(state, now - lag).jobs() if _wanted(job, options, now)]
-    table = [row for job in jobs for row in rows(state.config, job, now, options)]
     if "state" in options:
         states = _states(options["state"])
-        table = [row for row in table if row["State"].split()[0] in states]
-    _print(names, table, options)
+        jobs = [job for job in jobs if job.state in states]
+    incomplete = "incomplete" in hits
+    if incomplete and "name" in options:
+        jobs = []
+    table = [row for job in jobs for row in rows(state.config, job, now, options)]
+    _print(names, [unfinished(row) for row in table] if incomplete else table, options)
     return 0
 
 
-def _fields(options: dict[str, str]) -> list[tuple[str, int]]:
+def _fields(options: dict[str, str], available: tuple[str, ...]) -> list[tuple[str, int]]:
     """Canonical names and widths."""
     default = BRIEF if "brief" in options else os.environ.get("SACCT_FORMAT", DEFAULT)
-    known = {name.lower(): name for name in FIELDS}
+    known = {name.lower(): name for name in available}
     found: list[tuple[str, int]] = []
     for word in options.get("format", default).split(","):
         name, _, width = word.partition("%")
         if name.lower() not in known:
-            raise UsageError(f'sacct: fatal: Invalid field requested: "{name}"')
+            raise UsageError(f'sacct: error: Invalid field requested: "{name}"')
         canonical = known[name.lower()]
         found.append(
             (
@@ -101,7 +107,7 @@ def _fields(options: dict[str, str]) -> list[tuple[str, int]]:
 
 
 def _wanted(job: Job, options: dict[str, str], now: float) -> bool:
-    numbers = job_numbers(options.get("jobs", ""), "sacct")
+    numbers = job_numbers(options.get("jobs", ""), "sacct: fatal: Bad job/step specified")
     if numbers and job.id not in numbers:
         return False
     if "name" in options and job.name not in options["name"].split(","):
@@ -110,16 +116,19 @@ def _wanted(job: Job, options: dict[str, str], now: float) -> bool:
         return False
     if "partition" in options and job.partition not in options["partition"].split(","):
         return False
+    if job.state == "PENDING" and job.reason == "JobHeldUser" and not job.earlier:
+        return False  # unknown to the database before it is eligible
     begin, end = _window(options, now)
-    return job.submit <= end and (not job.end or job.end >= begin)
+    return job.submit <= end + 1 and (not job.end or job.end >= begin)
 
 
 def _window(options: dict[str, str], now: float) -> tuple[float, float]:
     default = "1970-01-02" if "jobs" in options else "midnight"
-    begin = text.moment(options.get("starttime", default), now, "sacct")
-    end = text.moment(options["endtime"], now, "sacct") if "endtime" in options else now + 1
+    begin = text.moment(options.get("starttime", default), now)
+    end = text.moment(options["endtime"], now) if "endtime" in options else now
     if end < begin:
-        raise UsageError("sacct: fatal: Start time (-S) requested is after end time (-E)")
+        times = text.stamp(begin, ""), text.stamp(end, "")
+        raise UsageError(f"sacct: error: Start time ({times[0]}) requested is after end time ({times[1]}).")
     return begin, end
 
 
@@ -128,7 +137,7 @@ def _states(given: str) -> set[str]:
     names = {long_names.get(word, word) for word in given.upper().split(",")}
     wrong = names - set(SHORT)
     if wrong:
-        raise UsageError(f"sacct: fatal: unrecognized job state value {sorted(wrong)[0]}")
+        raise UsageError(f"sacct: fatal: unrecognized job state value '{sorted(wrong)[0]}'")
     return names
 
 

@@ -142,16 +142,19 @@ VARIABLES = {
 
 
 def run(state: State, argv: list[str], hits: dict[str, Any]) -> int:
-    grammar = Grammar("sbatch", OPTIONS, permute=False)
+    grammar = Grammar("sbatch", OPTIONS, permute=False, code=255)
     given, words = grammar.parse(argv)
     body, path = _body(dict(given), words)
     script.check(body)
-    in_script, _ = grammar.parse(script.directives(body, path))
+    in_script, _ = grammar.parse(script.directives(body, words[0] if words else path))
     options = merge([*in_script, *_from_environment(), *given])
     _check_cluster(state, options)
-    if "refuse" in hits:
-        return _refuse(hits["refuse"]["reason"])
     job = job_from(state.config, options, path, words[1:])
+    if "refuse" in hits:
+        return _refuse(state, job, hits["refuse"]["reason"])
+    if job.memory > state.config["mem_per_node"]:
+        sys.stderr.write("sbatch: error: Memory specification can not be satisfied\n")
+        return _refuse(state, job, "node_configuration")
     if "test-only" in options:
         return _test_only(state, job)
     _submit(state, job, body, options, hits)
@@ -181,7 +184,7 @@ def _body(given: dict[str, str], words: list[str]) -> tuple[str, str]:
         return sys.stdin.read(), "sbatch"  # the job's name when the script comes from stdin
     path = Path(words[0])
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape"), str(path.absolute())
+        return path.read_bytes().decode(errors="surrogateescape"), str(path.absolute())
     except OSError:
         raise UsageError(f"sbatch: error: Unable to open file {words[0]}") from None
 
@@ -191,16 +194,30 @@ def _check_cluster(state: State, options: dict[str, str]) -> None:
     if wanted and state.config["cluster"] not in wanted.split(","):
         raise UsageError(
             f"sbatch: error: No cluster '{wanted}' known by database.\n"
-            "sbatch: error: 'sacctmgr list clusters' will list known clusters"
+            f"sbatch: error: '{wanted}' can't be reached now, or it is an invalid entry for --cluster.  "
+            "Use 'sacctmgr list clusters' to see available clusters."
         )
 
 
-def _refuse(reason: str) -> int:
+def _refuse(state: State, job: Job, reason: str) -> int:
+    if reason == "node_configuration":
+        _leave_record(state, job)
     meaning = faults.REFUSALS.get(reason, reason)
     if meaning == faults.QOS_POLICY:
         sys.stderr.write(f"sbatch: error: {reason}\n")
     sys.stderr.write(f"sbatch: error: Batch job submission failed: {meaning}\n")
     return 1
+
+
+def _leave_record(state: State, job: Job) -> None:
+    """The controller made a job of it before it looked at the nodes: it can be found by name, as FAILED."""
+    job.submit = job.visible_at = time.time()
+    job.killed(job.submit, "FAILED", reason="BadConstraints")
+    job.exit, job.last_exit = [1, 0], [0, 1]
+    with state.lock():
+        job.id = state.next_id()
+        state.job_directory(job.id).mkdir(mode=0o700)
+        state.save(job)
 
 
 def _test_only(state: State, job: Job) -> int:
@@ -218,12 +235,12 @@ def _submit(state: State, job: Job, body: str, options: dict[str, str], hits: di
     now = time.time()
     job.visible_at = job.submit = job.eligible = now + hits.get("land_late", {}).get("delay", 0.0)
     _plan_start(state, job, options)
-    environment = exported(options.get("export", "ALL"), dict(os.environ), state.config, state.directory)
+    environment = exported(options.get("export"), dict(os.environ), state.config, state.directory)
     with state.lock():
         job.id = state.next_id()
         directory = state.job_directory(job.id)
         directory.mkdir(mode=0o700)
-        (directory / "slurm_script").write_text(body, encoding="utf-8", errors="surrogateescape")
+        (directory / "slurm_script").write_bytes(body.encode(errors="surrogateescape"))
         (directory / "slurm_script").chmod(0o700)
         (directory / "environment.json").write_text(json.dumps(environment))
         (directory / "environment.json").chmod(0o600)
@@ -237,13 +254,22 @@ def _plan_start(state: State, job: Job, options: dict[str, str]) -> None:
     if "hold" in options:
         job.begin_at, job.reason = None, "JobHeldUser"
     elif "begin" in options:
-        job.begin_at, job.reason = text.moment(options["begin"], time.time(), "sbatch"), "BeginTime"
+        job.begin_at, job.reason = _begin(options["begin"]), "BeginTime"
         job.eligible = job.begin_at
+    elif job.nodes > config["nodes"]:
+        job.begin_at, job.reason = None, "PartitionConfig"
     elif config["pending_time"] is None:
         job.begin_at, job.reason = None, config["pending_reason"]
     else:
         job.begin_at = job.submit + config["pending_time"]
         job.reason = config["pending_reason"] if config["pending_time"] else "None"
+
+
+def _begin(value: str) -> float:
+    try:
+        return text.moment(value, time.time())
+    except UsageError as error:
+        raise UsageError(f"{error}\nsbatch: error: Invalid --begin specification", 255) from None
 
 
 def _reply(state: State, job: Job, options: dict[str, str], hits: dict[str, Any]) -> int:

@@ -8,7 +8,6 @@ import sys
 import time
 
 from . import actions
-from .job import SHORT
 from .options import Grammar, UsageError
 from .view import Lagged
 
@@ -45,6 +44,8 @@ V version
 v verbose
 wckey=
 """
+NOT_NOW = 228  # exit codes are the low byte of Slurm's error numbers
+NO_STEP = 225
 FILTERS = ("account", "me", "name", "jobname", "partition", "qos", "state", "user")
 
 
@@ -52,17 +53,21 @@ def run(state: State, argv: list[str], _: dict[str, Any]) -> int:
     pairs, words = Grammar("scancel", OPTIONS).parse(argv)
     options = dict(pairs)
     number = _signal(options)
+    states = _states(options)
     targets = [_target(word) for word in words]
     if not targets and not any(name in options for name in FILTERS):
         raise UsageError("scancel: error: No job identification provided")
-    if not targets:
-        targets = [(job.id, None) for job in Lagged(state, time.time()).jobs()]
     jobs = {job.id: job for job in Lagged(state, time.time()).jobs()}
+    if not targets:
+        targets = [(job_id, None) for job_id in jobs]
     worst = 0
     for job_id, step in targets:
         job = jobs.get(job_id)
-        if job is not None and _matches(job, options):
+        if job is not None and _matches(job, options, states):
             worst = max(worst, _send(state, job, step, number, options))
+        elif job is None and step is not None:
+            _complain(f"job step id {job_id}.{step}", "Invalid job id specified")
+            worst = 1
     return worst
 
 
@@ -84,39 +89,53 @@ def _target(word: str) -> tuple[int, str | None]:
     return int(base), step if dot else None
 
 
-def _matches(job: Job, options: dict[str, str]) -> bool:
+def _states(options: dict[str, str]) -> set[str]:
+    given = options.get("state", "").upper()
+    wanted = {"PD": "PENDING", "R": "RUNNING", "S": "SUSPENDED"}.get(given, given)
+    if wanted not in {"", "PENDING", "RUNNING", "SUSPENDED"}:
+        raise UsageError(
+            f"Invalid job state specified: {options['state']}\nValid job states are PENDING, RUNNING, and SUSPENDED"
+        )
+    return {wanted} if wanted else set()
+
+
+def _matches(job: Job, options: dict[str, str], states: set[str]) -> bool:
     name = options.get("name", options.get("jobname"))
-    states = {short: long for long, short in SHORT.items()}
-    wanted = states.get(options.get("state", "").upper(), options.get("state", "").upper())
     return (
         (name is None or job.name == name)
         and ("me" not in options or job.uid == os.getuid())
         and options.get("user", job.user) in {job.user, str(job.uid)}
         and options.get("partition", job.partition) == job.partition
-        and wanted in {"", job.state}
+        and (not states or job.state in states)
     )
 
 
 def _send(state: State, job: Job, step: str | None, number: int, options: dict[str, str]) -> int:
+    if "verbose" in options:
+        sys.stderr.write(f"scancel: {'Signal ' + str(number) + ' to' if number else 'Terminating'} job {job.id}\n")
     if step is not None and step != "batch":
-        state.tell(job.id, "step_signal", step=int(step), number=number or signal.SIGKILL)
-    elif step == "batch" or "batch" in options:
+        return _send_step(state, job, int(step), number)
+    if step == "batch" or "batch" in options:
         state.tell(job.id, "signal", number=number or signal.SIGKILL, batch=True)
     elif number in {0, signal.SIGKILL}:
-        if job.terminal or not actions.cancel(state, job.id, os.getuid()):
-            return _over(job, options)
+        if (job.terminal or not actions.cancel(state, job.id, os.getuid())) and "verbose" in options:
+            _complain(f"job id {job.id}", "Job/step already completing or completed")
     elif job.state == "PENDING":
-        sys.stderr.write(f"scancel: error: Kill job error on job id {job.id}: Job is pending execution\n")
-        return 1
+        _complain(f"job id {job.id}", "Job can not be altered now, try again later")
+        return NOT_NOW
     else:
         state.tell(job.id, "signal", number=number, steps=True, full="full" in options)
     return 0
 
 
-def _over(job: Job, options: dict[str, str]) -> int:
-    """Only an explicit --verbose makes scancel talk about jobs that are over."""
-    if "verbose" in options:
-        sys.stderr.write(
-            f"scancel: error: Kill job error on job id {job.id}: Job/step already completing or completed\n"
-        )
+def _send_step(state: State, job: Job, step: int, number: int) -> int:
+    known = any(record["id"] == step for record in job.steps)
+    if not known and not number:
+        _complain(f"job step id {job.id}", "Invalid job id specified")
+        return NO_STEP
+    state.tell(job.id, "step_signal", step=step, number=number or signal.SIGKILL, by=os.getuid())
     return 0
+
+
+def _complain(what: str, why: str) -> None:
+    sys.stderr.write(f"scancel: error: Kill job error on {what}: {why}\n")

@@ -32,6 +32,7 @@ u uid=
 V version
 v verbose
 """
+BAD_ID = "scontrol_print_job error: Invalid job id specified"
 UNKNOWN = "slurm_load_jobs error: Invalid job id specified"
 
 
@@ -79,7 +80,7 @@ def _show_job(state: State, words: list[str], *, oneline: bool) -> int:
     now = time.time()
     jobs = [job for job in Lagged(state, now).jobs() if _remembered(state, job, now)]
     if words:
-        numbers = job_numbers(words[0], "scontrol")
+        numbers = job_numbers(words[0], BAD_ID)
         jobs = [job for job in jobs if job.id in numbers]
         if not jobs:
             raise UsageError(UNKNOWN)
@@ -97,10 +98,10 @@ def _remembered(state: State, job: Job, now: float) -> bool:
 
 def _requeue(state: State, words: list[str], _: dict[str, str], *, hold: bool = False) -> int:
     worst = 0
-    for number in sorted(job_numbers(",".join(words), "scontrol")):
+    for number in sorted(job_numbers(",".join(words), BAD_ID)):
         job = state.load(number)
         if job is None or not _remembered(state, job, time.time()):
-            sys.stderr.write("Invalid job id specified\n")
+            sys.stderr.write(f"Invalid job id specified for job {number}\n")
             worst = 1
         elif not actions.requeue(state, number, hold=hold):
             why = "Job is pending execution" if job.state == "PENDING" else "Requested operation is presently disabled"
@@ -114,14 +115,14 @@ def _requeue_hold(state: State, words: list[str], options: dict[str, str]) -> in
 
 
 def _hold(state: State, words: list[str], _: dict[str, str]) -> int:
-    for number in job_numbers(",".join(words), "scontrol"):
+    for number in job_numbers(",".join(words), BAD_ID):
         with state.edit(number) as job:
             job.begin_at, job.reason = None, "JobHeldUser"
     return 0
 
 
 def _release(state: State, words: list[str], _: dict[str, str]) -> int:
-    for number in job_numbers(",".join(words), "scontrol"):
+    for number in job_numbers(",".join(words), BAD_ID):
         actions.release(state, number)
     return 0
 

@@ -30,10 +30,11 @@ def _words(line: str, name: str, number: int) -> list[str]:
 
 def _word(line: str, at: int, name: str, number: int) -> tuple[str | None, int]:
     """One argument: quotes group, a backslash escapes (inside quotes as well), a bare # starts a comment."""
+    begin = at
     while at < len(line) and line[at].isspace():
         at += 1
     if line[at : at + 1] == ":":
-        raise UsageError(f"sbatch: fatal: {name}: line {number}: Unexpected `:` in [{line}]")
+        raise UsageError(f"sbatch: fatal: {name}: line {number}: Unexpected `:` in [{line[begin:]}]")
     word: str | None = None
     quote = ""
     while at < len(line) and (quote or not line[at].isspace()):
@@ -52,7 +53,7 @@ def _word(line: str, at: int, name: str, number: int) -> tuple[str | None, int]:
             break
         word = (word or "") + character
     if quote:
-        raise UsageError(f"sbatch: fatal: {name}: line {number}: Unmatched `{quote}` in [{line}]")
+        raise UsageError(f"sbatch: fatal: {name}: line {number}: Unmatched `{quote}` in [{line[begin:]}]")
     return word, at
 
 
@@ -94,7 +95,7 @@ def file_name(pattern: str, symbols: dict[str, str]) -> str:
             end += 1
         letter, width = pattern[end : end + 1], pattern[at + 1 : end]
         if letter == "%":
-            result += "%"
+            result += symbols.get("%", "%")
         elif letter in symbols:
             value = symbols[letter]
             result += value.zfill(min(int(width), 10)) if width and value.isdigit() else value

@@ -49,7 +49,8 @@ def _only_fds(control: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 
-def output_paths(job: Job, cluster: str) -> tuple[str, str]:
+def output_paths(job: Job, **more: str) -> tuple[str, str]:
+    """The names of stdout and stderr."""
     node = text.first_node(job.node_list)
     symbols = {
         "A": str(job.id),
@@ -62,7 +63,7 @@ def output_paths(job: Job, cluster: str) -> tuple[str, str]:
         "t": "0",
         "u": job.user,
         "x": job.name,
-        "c": cluster,
+        **more,
     }
     output = os.path.join(job.workdir, script.file_name(job.output, symbols))  # noqa: PTH118
     error = os.path.join(job.workdir, script.file_name(job.error, symbols)) if job.error else output  # noqa: PTH118
@@ -82,7 +83,7 @@ def start_shell(state: State, job: Job, run: int) -> tuple[int, int]:
 
 
 def _open_files(state: State, job: Job) -> tuple[int, int]:
-    output, error = output_paths(job, state.config["cluster"])
+    output, error = output_paths(job)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if job.open_mode == "a" else os.O_TRUNC)
     out = os.open(output, flags, 0o644)
     return out, out if error == output else os.open(error, flags, 0o644)
@@ -102,9 +103,14 @@ def _become_shell(state: State, job: Job, run: int, environment: dict[str, str],
             program, [program, *job.script_args], {**environment, **slurm_variables(state, job, run, os.getpid())}
         )
     except OSError as error:
-        note(2, f"error: execve(): {program}: {error.strerror}")
+        note(2, f"error: execve(): {_interpreter(program)}: {error.strerror}")
     finally:
         os._exit(2)
+
+
+def _interpreter(program: str) -> str:
+    with open(program, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        return f"bad interpreter({file.readline()[2:].strip()})"
 
 
 def _change_directory(path: str) -> None:
@@ -120,6 +126,7 @@ def note(fd: int, message: str) -> None:
     os.write(fd, f"slurmstepd: {message}\n".encode())
 
 
-def cancel_message(job: Job, why: str) -> str:
+def cancel_message(job: Job, why: str, step: str = "") -> str:
     when = time.strftime(text.ISO)
-    return f"error: *** JOB {job.id} ON {text.first_node(job.node_list)} CANCELLED AT {when}{why} ***"
+    what = f"STEP {job.id}{step}" if step else f"JOB {job.id}"
+    return f"error: *** {what} ON {text.first_node(job.node_list)} CANCELLED AT {when}{why} ***"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 import time
 
@@ -66,14 +67,18 @@ def run(state: State, argv: list[str], hits: dict[str, Any]) -> int:
         options["jobs"] = rest.pop(0)
     if rest:
         raise UsageError(f'squeue: error: Unrecognized option: {rest[0]}\nTry "squeue --help" for more information')
+    states = _states(options)
+    user = options.get("user", "")
+    if user and not _is_user(user):
+        sys.stderr.write(f"squeue: error: Invalid user: {user}\n\n")
     now = time.time()
     lag = float(hits.get("lag", {}).get("lag", 0.0))
     known = [job for job in Lagged(state, now - lag).jobs() if _remembered(state, job, now)]
-    numbers = job_numbers(options.get("jobs", ""), "squeue")
-    if numbers and not any(job.id in numbers for job in known):
+    numbers = job_numbers(options.get("jobs", ""), "squeue: error: Invalid job id")
+    if len(numbers) == 1 and not any(job.id in numbers for job in known):  # several unknown ones are no error
         raise UsageError("slurm_load_jobs error: Invalid job id specified")
     view = columns.Columns(state, now)
-    chosen = [job for job in known if _wanted(job, options, numbers) and _in_state(view.word(job), options)]
+    chosen = [job for job in known if _wanted(job, options, numbers) and _in_state(view.word(job), states)]
     _print(options, view, chosen)
     return 0
 
@@ -93,19 +98,26 @@ def _wanted(job: Job, options: dict[str, str], numbers: set[int]) -> bool:
     return all(values[name] & set(options[name].split(",")) for name in NAMES if name in options)
 
 
-def _in_state(word: str, options: dict[str, str]) -> bool:
+def _states(options: dict[str, str]) -> set[str] | None:
+    """The states asked for; None for all."""
     given = options.get("states", os.environ.get("SQUEUE_STATES", ""))
     if not given:
-        return word in SHOWN_BY_DEFAULT or word not in SHORT
-    wanted = given.upper().split(",")
-    if "ALL" in wanted:
-        return True
+        return set(SHOWN_BY_DEFAULT)
+    if "all" in given.lower().split(","):
+        return None
     long_names = {short: name for name, short in SHORT.items()}
-    for name in wanted:
-        if name not in SHORT and name not in long_names:
+    for name in given.split(","):
+        if name.upper() not in SHORT and name.upper() not in long_names:
             valid = ",".join(SHORT)
-            raise UsageError(f"squeue: error: Invalid job state specified: {name}\nValid job states include: {valid}")
-    return word in {long_names.get(name, name) for name in wanted}
+            raise UsageError(
+                f"squeue: error: Invalid job state specified: {name}\n"
+                f"squeue: error: Valid job states include: {valid}\n"
+            )
+    return {long_names.get(name, name) for name in given.upper().split(",")}
+
+
+def _in_state(word: str, states: set[str] | None) -> bool:
+    return states is None or word in states or word not in SHORT
 
 
 def _print(options: dict[str, str], view: columns.Columns, jobs: list[Job]) -> None:
@@ -114,8 +126,15 @@ def _print(options: dict[str, str], view: columns.Columns, jobs: list[Job]) -> N
     else:
         default = START_FORMAT if "start" in options else DEFAULT_FORMAT
         pieces = columns.parse(options.get("format", os.environ.get("SQUEUE_FORMAT", default)))
-    # without --sort: by state, then by falling priority; the fake's priorities fall with the id
-    ordered = sorted(jobs, key=lambda job: (job.state != "PENDING", job.id))
+    # without --sort: by partition, state and falling priority; the fake's priorities fall with the id
+    ordered = sorted(jobs, key=lambda job: (job.partition, list(SHORT).index(job.state), job.id))
     lines = [] if "noheader" in options else [columns.header(pieces)]
     lines += [view.line(job, pieces) for job in ordered]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _is_user(names: str) -> bool:
+    try:
+        return all(name.isdigit() or pwd.getpwnam(name) for name in names.split(","))
+    except KeyError:
+        return False

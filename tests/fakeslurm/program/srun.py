@@ -8,6 +8,7 @@ import sys
 import time
 
 from . import processes, text
+from .job import step_end
 from .options import Grammar, UsageError
 from .script import file_name
 
@@ -105,15 +106,25 @@ class Step:
         try:
             results = [os.wait4(pid, 0)[1:] for pid in pids]
         except Terminated:
-            processes.kill_all(self.mark)
-            self._close(0, signal.SIGKILL)
-            return KILLED
+            return self._abort()
         codes = [_code(status) for status, _ in results]
         for rank, code in enumerate(codes):
             self._complain(rank, code)
         worst = max(codes)
         self._close(*((worst, 0) if worst <= SIGNALLED else (0, worst - SIGNALLED)), usages=[u for _, u in results])
         return worst
+
+    def _abort(self) -> int:
+        where = f"STEP {self.job_id}.{self.number} ON {self._node(0)}"
+        sys.stderr.write(
+            "srun: forcing job termination\n"
+            "srun: Job step aborted: Waiting up to 32 seconds for job step to finish.\n"
+            f"slurmstepd: error: *** {where} CANCELLED AT {time.strftime(text.ISO)} ***\n"
+        )
+        processes.kill_all(self.mark)
+        self._complain(0, KILLED)
+        self._close(0, signal.SIGKILL, by=os.getuid())
+        return KILLED
 
     def _terminate(self, *_: object) -> None:
         raise Terminated
@@ -132,22 +143,26 @@ class Step:
                     "end": 0.0,
                     "nodes": self.nodes,
                     "ntasks": self.tasks,
+                    "memory": text.megabytes(self.options.get("mem", "0")),
                     "cpus": self.tasks * int(self.options.get("cpus-per-task", "1")),
                 }
             )
 
-    def _close(self, code: int, number: int, usages: list[Any] | None = None) -> None:
+    def _close(self, code: int, number: int, usages: list[Any] | None = None, by: int | None = None) -> None:
         with self.state.edit(self.job_id) as job:
             record = job.steps[self.number]
-            words = {0: "FAILED" if code else "COMPLETED"}
-            record.update(state=words.get(number, "CANCELLED"), exit=[code, number], end=time.time())
+            killer = record.get("killed_by") if by is None else by
+            word = step_end(code, number)
+            if word == "CANCELLED" and killer is not None:
+                word = f"CANCELLED by {killer}"
+            record.update(state=word, exit=[code, number], end=time.time())
             for usage in usages or []:
                 record["rss"] = max(record.get("rss", 0), usage.ru_maxrss)
                 record["cpu"] = record.get("cpu", 0.0) + usage.ru_utime + usage.ru_stime
 
     def _complain(self, rank: int, code: int) -> None:
         if code > SIGNALLED:
-            how = signal.strsignal(code - SIGNALLED)
+            how = signal.strsignal(code - SIGNALLED) or ""
         elif code:
             how = f"Exited with exit code {code}"
         else:
@@ -200,6 +215,7 @@ class Step:
             "SLURM_STEP_NODELIST": text.node_list(self.nodes),
             "SLURM_STEP_NUM_NODES": str(self.nodes),
             "SLURM_STEP_NUM_TASKS": str(self.tasks),
+            "SLURM_STEP_TASKS_PER_NODE": str(max(1, self.tasks // self.nodes)),
         }
         if "cpus-per-task" in self.options:
             values["SLURM_CPUS_PER_TASK"] = self.options["cpus-per-task"]

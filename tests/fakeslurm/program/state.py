@@ -21,6 +21,9 @@ DEFAULTS: dict[str, Any] = {
     "parsable_cluster": False,  # `sbatch --parsable` prints jobid;cluster
     "version": "22.05.8",
     "package": "slurm",  # Debian's says slurm-wlm
+    "account": "research",  # every user's default
+    "accounts": None,  # a list: others are refused
+    "qos": None,
     "partitions": ["debug", "batch", "gpu"],
     "nodes": 4,
     "cpus_per_node": 8,
@@ -34,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "requeue_delay": 0.0,  # 120 s on real clusters
     "seconds_per_minute": 60.0,  # smaller: time limits run faster
     "first_job_id": 1,
+    "store_comment": False,  # AccountingStoreFlags=job_comment
     "environment": {},  # what a login shell on the compute node would set
 }
 
@@ -110,12 +114,12 @@ class State:
         """Send the job's supervisor a message; False if it has none any more."""
         try:
             fd = os.open(self.job_directory(job_id) / "control", os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # no reader: the supervisor is gone
+            try:
+                os.write(fd, json.dumps({"op": op, **message}).encode() + b"\n")
+            finally:
+                os.close(fd)
+        except OSError:  # no reader, or none any more: the supervisor is gone
             return False
-        try:
-            os.write(fd, json.dumps({"op": op, **message}).encode() + b"\n")
-        finally:
-            os.close(fd)
         return True
 
     # -- calls

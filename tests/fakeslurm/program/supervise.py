@@ -74,6 +74,7 @@ class Supervisor:
     def __init__(self, state: State, job_id: int) -> None:
         self.state = state
         self.job_id = job_id
+        self.over = False
         self.run: Run | None = None
         self.ghosts: dict[int, Run] = {}  # duplicates, and runs that outlived their node
         self.ended: dict[int, tuple[int, Any]] = {}
@@ -85,10 +86,9 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, _ignore)
 
     def serve(self) -> None:
-        while self._wait_for_start():
-            self._wait_for_end()
-        while self.ghosts:
-            self._wait(None)
+        while not self.over:
+            if self._wait_for_start():
+                self._wait_for_end()
 
     def kill_everything(self) -> None:
         for run in [*self.ghosts.values(), *([self.run] if self.run else [])]:
@@ -99,15 +99,23 @@ class Supervisor:
     def _wait_for_start(self) -> bool:
         while True:
             with self.state.edit(self.job_id) as job:
-                if job.terminal:
-                    job.alive = False
-                    return False
                 now = time.time()
-                if job.begin_at is not None and job.begin_at <= now:
+                if job.terminal:
+                    self._rest(job)
+                elif job.begin_at is not None and job.begin_at <= now:
                     self._start(job, now)
                     return True
-                until = job.begin_at
+                until = None if job.terminal else job.begin_at
+            if self.over:
+                return False
             self._wait(until)
+
+    def _rest(self, job: Job) -> None:
+        """The job is over: done, unless duplicates still run. Under the lock, so that no requeue comes too late."""
+        job.alive = False
+        if not self.ghosts:
+            os.close(CONTROL)
+            self.over = True
 
     def _start(self, job: Job, now: float) -> None:
         """Start the script. The lock is held."""
@@ -220,7 +228,8 @@ class Supervisor:
             return
         note(run.stderr, cancel_message(job, why))
         processes.send([run.pid], signal.SIGCONT)
-        processes.send([run.pid], signal.SIGTERM)
+        steps = [pid for step in job.steps if not step["end"] for pid in self._step_members(step["id"])]
+        processes.send([run.pid, *steps], signal.SIGTERM)
         if run.kill_at is None:
             run.kill_at = time.time() + (float(self.state.config["kill_wait"]) if grace is None else grace)
 
@@ -240,7 +249,13 @@ class Supervisor:
                 targets += self._step_members(step["id"])
         processes.send(sorted(set(targets)), number)
 
-    def on_step_signal(self, step: int, number: int) -> None:
+    def on_step_signal(self, step: int, number: int, by: int) -> None:
+        with self.state.edit(self.job_id) as job:
+            running = [record for record in job.steps if record["id"] == step and not record["end"]]
+            for record in running:
+                record["killed_by"] = by if number == signal.SIGKILL else None
+        if running and self.run and number in {signal.SIGTERM, signal.SIGKILL}:
+            note(self.run.stderr, cancel_message(job, "", step=f".{step}"))
         processes.send(self._step_members(step), number)
 
     def _step_members(self, step: int) -> list[int]:

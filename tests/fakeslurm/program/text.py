@@ -31,7 +31,7 @@ def elapsed(seconds: float) -> str:
 def cpu_time(seconds: float) -> str:
     """`00:00.123`: sacct's TotalCPU."""
     days, hours, minutes, rest = split(seconds)
-    if days or hours:
+    if days or hours or not int(seconds * 1000):
         return elapsed(seconds)
     return f"{minutes:02}:{rest:02}.{int(seconds * 1000) % 1000:03}"
 
@@ -56,7 +56,7 @@ def limit_minutes(text: str) -> float | None:
             hours, minutes, seconds = 0, numbers[0], [*numbers, 0][1]
         total = int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
     except ValueError:
-        raise UsageError("sbatch: error: Invalid --time specification") from None
+        raise UsageError("sbatch: error: Invalid --time specification", 255) from None
     return total or None
 
 
@@ -67,18 +67,18 @@ def megabytes(text: str) -> int:
     try:
         return round(int(number) * factors[unit])
     except ValueError:
-        raise UsageError("sbatch: error: Invalid --mem specification") from None
+        raise UsageError("sbatch: error: Invalid --mem specification", 255) from None
 
 
 def memory(mib: int) -> str:
     return f"{mib // 1024}G" if mib and mib % 1024 == 0 else f"{mib}M"
 
 
-def moment(text: str, now: float, program: str) -> float:
+def moment(text: str, now: float) -> float:
     """A point in time: ISO, a clock time of today, `now`, `now-2days`, `midnight`."""
     word = text.strip()
     if word.lower().startswith("now"):
-        return now + _offset(word[3:], program, text)
+        return now + _offset(word[3:], text)
     midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
     if word.lower() in {"midnight", "today"}:
         return midnight
@@ -89,7 +89,7 @@ def moment(text: str, now: float, program: str) -> float:
     clock = _parsed(word, "%H:%M:%S") or _parsed(word, "%H:%M")
     if clock is not None:
         return midnight + clock.tm_hour * 3600 + clock.tm_min * 60 + clock.tm_sec
-    raise UsageError(f"{program}: error: Invalid time specification (pos=0): {text}")
+    raise UsageError(f"Invalid time specification (pos=0): {text}")
 
 
 def _parsed(word: str, pattern: str) -> time.struct_time | None:
@@ -99,13 +99,13 @@ def _parsed(word: str, pattern: str) -> time.struct_time | None:
         return None
 
 
-def _offset(text: str, program: str, whole: str) -> float:
+def _offset(text: str, whole: str) -> float:
     if not text:
         return 0.0
     digits = "".join(character for character in text[1:] if character.isdigit())
     unit = text[1 + len(digits) :]
     if text[0] not in "+-" or not digits or (unit and unit[0] not in UNITS):
-        raise UsageError(f"{program}: error: Invalid time specification (pos=3): {whole}")
+        raise UsageError(f"Invalid time specification (pos=3): {whole}")
     return int(digits) * UNITS[unit[0] if unit else "s"] * (1 if text[0] == "+" else -1)
 
 

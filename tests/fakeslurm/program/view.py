@@ -26,15 +26,15 @@ class Lagged:
                 yield seen
 
 
-def job_numbers(text: str, program: str) -> set[int]:
+def job_numbers(text: str, complaint: str) -> set[int]:
     """The job ids of `1,2_3,4+0,5.batch`."""
-    return {job_number(word, program) for word in text.split(",") if word}
+    return {job_number(word, complaint) for word in text.split(",") if word}
 
 
-def job_number(word: str, program: str) -> int:
+def job_number(word: str, complaint: str) -> int:
     digits = word.strip()
     for mark in "_+.":
         digits = digits.partition(mark)[0]
     if not digits.isdigit():
-        raise UsageError(f"{program}: error: Invalid job id: {word}")
+        raise UsageError(complaint if complaint.startswith("scontrol") else f"{complaint}: {word}")
     return int(digits)
