@@ -38,9 +38,10 @@ test: $(SETUP) ## check, then the tests, with the real cluster (ARGS="-k name" n
 test-quick: $(SETUP) ## the tests that need no cluster
 	@$(PY) -m pytest -m "not slow and not cluster" $(ARGS)
 
-test-all: $(SETUP) ## everything: test, the slow tests, and a fresh machine
+test-all: $(SETUP) ## everything: test, the slow tests, every Python at hand, and a fresh machine
 	@tools/check.sh
 	@tools/test.sh $(ARGS)
+	@tools/pythons.sh
 	@tools/fresh_machine.sh
 
 check: $(SETUP) ## formatting, lint, types, layers, shell scripts

@@ -170,6 +170,7 @@ choose_python() {
 # ---- all together -----------------------------------------------------------------------------------------------------
 
 get_uv
+mkdir -p "$tools/bin" && ln -sf "$uv" "$tools/bin/uv" # for the other tools
 say "$("$uv" --version) ($uv)"
 choose_python
 cd "$here"

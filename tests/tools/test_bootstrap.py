@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 #: what every system has
-PROGRAMS = ("awk", "basename", "cat", "chmod", "dirname", "env", "id", "ls", "mkdir", "mv", "rm", "sh", "touch")
+PROGRAMS = ("awk", "basename", "cat", "chmod", "dirname", "env", "id", "ln", "ls", "mkdir", "mv", "rm", "sh", "touch")
 
 
 @pytest.fixture
