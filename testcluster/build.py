@@ -15,7 +15,7 @@ from testcluster.state import give_to_caller
 
 NULL_DEVICE = os.makedev(1, 3)
 _SSHD = Path("/usr/sbin/sshd")
-_FIRST_OPENSSH_WITH_PENALTIES = (9, 8)
+_RECENT_OPENSSH = (9, 8)
 
 
 def build(machine: Machine) -> None:
@@ -78,7 +78,7 @@ def _gpus(machine: Machine) -> None:
 
 
 def sshd_program(machine: Machine) -> Path:
-    """What to start as sshd; it takes the name of its PAM service from its own."""
+    """What to start as sshd; before 9.8 it takes the name of its PAM service from its own."""
     return machine.layout.root / "bin" / machine.layout.user if sshd_conf.uses_pam(machine.options) else _SSHD
 
 
@@ -86,8 +86,8 @@ def _sshd(machine: Machine) -> None:
     options, layout = machine.options, machine.layout
     for script in ("late_login.sh", "one_time_code.sh"):
         shutil.copy(SCRIPTS / script, layout.root / "bin" / script)
-    penalties = machine.version("ssh -V") >= _FIRST_OPENSSH_WITH_PENALTIES
-    text = sshd_conf.sshd_config(options, layout, machine.ports["sshd"], penalties=penalties)
+    recent = machine.version("ssh -V") >= _RECENT_OPENSSH
+    text = sshd_conf.sshd_config(options, layout, machine.ports["sshd"], recent=recent)
     (layout.etc / "sshd_config").write_text(text)
     (layout.etc / "banner").write_text(sshd_conf.BANNER)
     if sshd_conf.uses_pam(options):
@@ -95,7 +95,7 @@ def _sshd(machine: Machine) -> None:
         program.unlink(missing_ok=True)
         program.symlink_to(_SSHD)
         check = layout.root / "bin" / "one_time_code.sh"
-        layout.pam_service.write_text(sshd_conf.pam_service(options, layout, check))
+        machine.pam_service.write_text(sshd_conf.pam_service(options, layout, check))
 
 
 def _clients(machine: Machine) -> None:
@@ -122,15 +122,15 @@ def _home(machine: Machine) -> None:
     if options.late_files:
         account.give_folder(layout, layout.late)
     if not options.login_python:
-        _bin_without_python(layout.root / "login-bin")
+        _bin_without_python(layout.root / "login-bin", machine.root)
 
 
-def _bin_without_python(folder: Path) -> None:
+def _bin_without_python(folder: Path, root: Path) -> None:
     folder.mkdir(exist_ok=True)
-    for program in Path("/usr/bin").iterdir():
+    for program in (root / "usr" / "bin").iterdir():
         link = folder / program.name
         if not program.name.startswith("python") and not link.is_symlink():
-            link.symlink_to(program)
+            link.symlink_to(f"/usr/bin/{program.name}")
 
 
 def alias(name: str) -> str:

@@ -51,7 +51,7 @@ def _sshd(machine: Machine) -> list[str]:
     command = [str(build.sshd_program(machine)), "-D", "-e", "-f", f"{layout.etc}/sshd_config"]
     if seconds:
         late = [str(layout.root / "bin" / "late_login.sh"), str(seconds), str(layout.late)]
-        command = [*PRIVATE_MOUNTS, *late, *command]
+        command = [*([] if machine.enter else PRIVATE_MOUNTS), *late, *command]  # in a tree they are private already
     return command
 
 

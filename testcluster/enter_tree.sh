@@ -8,6 +8,8 @@ shift 2
 mount -t proc proc "$tree/proc"
 mount -t devpts -o newinstance,ptmxmode=0666 devpts "$tree/dev/pts"
 mount -t tmpfs -o mode=1777 tmpfs "$tree/dev/shm"
+mount --rbind /sys/fs/cgroup "$tree/sys/fs/cgroup"
+[ -e "$tree/dev/fuse" ] || mknod -m 666 "$tree/dev/fuse" c 10 229
 mkdir -p "$tree$state"
 mount --bind "$state" "$tree$state"
 mount --bind "$state/tmp" "$tree/tmp"

@@ -111,11 +111,6 @@ class Layout:
         return self.home / "late"
 
     @property
-    def pam_service(self) -> Path:
-        """How sshd asks for passwords and codes: the one file outside of the folder, named as the user."""
-        return Path("/etc/pam.d") / self.user
-
-    @property
     def run(self) -> Path:
         """Process ids and sockets."""
         return self.root / "run"

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from testcluster import account, accounting, build, cgroups, database, packages, processes, tree
 from testcluster.daemons import daemons, is_running, launch, wait_ready
@@ -121,11 +122,19 @@ def take_down(layout: Layout) -> None:
             alone = set(names()) <= {layout.name}
             wait_for("control groups removed", lambda: _cgroups_gone(uid, nodes, alone=alone), timeout=10)
             account.remove(layout)
-        layout.pam_service.unlink(missing_ok=True)
+        if state is not None:
+            _remove_from_tree(Machine(layout, state))
         shutil.rmtree(layout.root)
     if layout.root.parent.name == ".cluster":
         with contextlib.suppress(OSError):  # other clusters live there
             layout.root.parent.rmdir()
+
+
+def _remove_from_tree(machine: Machine) -> None:
+    machine.pam_service.unlink(missing_ok=True)
+    if machine.root != Path("/"):
+        with contextlib.suppress(FileNotFoundError):
+            (machine.root / machine.layout.root.relative_to("/")).rmdir()  # the folder that ours was mounted on
 
 
 def _kill_everything(layout: Layout) -> None:

@@ -41,7 +41,17 @@ class Machine:
     @property
     def confines_memory(self) -> bool:
         """Whether a job that takes more memory than it asked for is killed."""
-        return self.options.cgroups and self.options.release == "host" and cgroups.usable()
+        return self.options.cgroups and cgroups.usable()
+
+    @property
+    def root(self) -> Path:
+        """The root folder of the Debian whose programs the cluster runs."""
+        return Path("/") if self.options.release == "host" else tree.folder(self.options.release)
+
+    @property
+    def pam_service(self) -> Path:
+        """How sshd asks for passwords and codes: the one file outside of the cluster's folder, named as its user."""
+        return self.root / "etc" / "pam.d" / self.layout.user
 
     def version(self, command: str) -> tuple[int, int]:
         """First two numbers in what a program says of its version; `command` is a shell's."""
@@ -57,8 +67,7 @@ class Machine:
         """A root command's prefix that makes it run where the cluster's programs are."""
         if self.options.release == "host":
             return []
-        script = [str(SCRIPTS / "enter_tree.sh"), str(tree.folder(self.options.release)), str(self.layout.root)]
-        return [*PRIVATE_MOUNTS, *script]
+        return [*PRIVATE_MOUNTS, str(SCRIPTS / "enter_tree.sh"), str(self.root), str(self.layout.root)]
 
     def as_user(self, command: Sequence[str]) -> list[str]:
         """A command line that makes root run a command as the cluster's user, in its home."""

