@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dagster_slurm.transport import bootstrap
+from dagster_slurm.transport.ssh.proxy import proxy_command, quoted, quoted_path
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
 #: seconds after its last use at which a connection that we opened ends
@@ -34,6 +35,7 @@ class Resolved:
     session_options: tuple[str, ...] = ()
     known_hosts: str = "~/.ssh/known_hosts"
     jump_host: str | None = None
+    proxy_command: str | None = None
     #: 16 hex digits: one shared connection of ours for each
     identity: str = ""
     #: hash of everything that ssh was told
@@ -49,7 +51,7 @@ def parse_resolved(output: str) -> Resolved:
     control_path = first.get("controlpath", "none")
     session = [("ForwardAgent", first.get("forwardagent", "no"))]
     session += [("SendEnv", value) for name, value in lines if name == "sendenv"]
-    session += [("SetEnv", _quoted(value)) for name, value in lines if name == "setenv"]
+    session += [("SetEnv", quoted(value)) for name, value in lines if name == "setenv"]
     who = [first.get(name, "") for name in ("user", "hostname", "port", "proxyjump", "proxycommand", "hostkeyalias")]
     return Resolved(
         user=first["user"],
@@ -61,6 +63,7 @@ def parse_resolved(output: str) -> Resolved:
         session_options=tuple(f"{name}={value}" for name, value in session),
         known_hosts=first.get("userknownhostsfile", "~/.ssh/known_hosts").split(" ")[0],
         jump_host=first.get("proxyjump"),
+        proxy_command=first.get("proxycommand"),
         identity=_hash("\n".join(who))[:16],
         digest=_hash(output),
     )
@@ -68,16 +71,6 @@ def parse_resolved(output: str) -> Resolved:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _quoted(value: str) -> str:
-    """Quote a value for ssh's configuration syntax."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _path(value: str) -> str:
-    """Quote a path for an option in which ssh expands ``%`` and splits at blanks."""
-    return _quoted(value.replace("%", "%%"))
 
 
 def _connection(settings: SSHSettings) -> list[str]:
@@ -88,21 +81,20 @@ def _connection(settings: SSHSettings) -> list[str]:
     args += ["-o", f"StrictHostKeyChecking={'yes' if settings.host_key_checking else 'accept-new'}"]
     args += ["-o", f"ConnectTimeout={settings.connect_timeout}"]
     if settings.known_hosts_file is not None:
-        args += ["-o", f"UserKnownHostsFile={_path(settings.known_hosts_file)}"]
+        args += ["-o", f"UserKnownHostsFile={quoted_path(settings.known_hosts_file)}"]
     if settings.port is not None:
         args += ["-p", str(settings.port)]
     if settings.user is not None:
         args += ["-l", settings.user]
     if settings.key_path is not None:
-        args += ["-o", f"IdentityFile={_path(settings.key_path)}", "-o", "IdentitiesOnly=yes"]
-    if settings.jump_host is not None:
-        args += ["-J", settings.jump_host]
+        args += ["-o", f"IdentityFile={quoted_path(settings.key_path)}", "-o", "IdentitiesOnly=yes"]
     return [*args, *settings.extra_opts]
 
 
 def resolve_argv(settings: SSHSettings) -> list[str]:
     """Return the command that says how ssh understands the settings."""
-    return ["ssh", "-G", *_connection(settings), "--", settings.host]
+    jump = [] if settings.jump_host is None else ["-J", settings.jump_host]
+    return ["ssh", "-G", *jump, *_connection(settings), "--", settings.host]
 
 
 def check_argv(settings: SSHSettings, control_path: str) -> list[str]:
@@ -124,26 +116,37 @@ def _socket(control_path: str) -> tuple[str, str]:
     return ("-S", control_path.replace("%", "%%"))
 
 
-def master_argv(settings: SSHSettings, resolved: Resolved, control_path: str) -> list[str]:
+def master_argv(settings: SSHSettings, resolved: Resolved, control_path: str, words: str) -> list[str]:
     """Return the command that opens a connection to share, without a human, and goes to the background.
 
-    Of an option given twice, ssh takes the first: what must hold, then the user's, then what we would like.
+    Args:
+        settings: where to.
+        resolved: the same, as ssh sees it.
+        control_path: where to share it.
+        words: a file for what ssh says on jump hosts.
     """
     prompts = ["BatchMode=yes"] if settings.password is None else ["BatchMode=no", "NumberOfPasswordPrompts=1"]
-    return _master(settings, resolved, control_path, persist=PERSIST, first=[*prompts, "LogLevel=ERROR"])
+    way = _way(settings, resolved, words, human=False)
+    return _master(settings, resolved, control_path, persist=PERSIST, first=[*prompts, "LogLevel=ERROR", *way])
 
 
 def login_argv(settings: SSHSettings, resolved: Resolved, control_path: str, persist: int) -> list[str]:
     """Return the command that opens a connection to share, asking the human at the terminal."""
-    first = ["BatchMode=no"]
+    first = ["BatchMode=no", *_way(settings, resolved, "/dev/tty", human=True)]
     if settings.host_key_checking:
         first.append("StrictHostKeyChecking=ask")
     return _master(settings, resolved, control_path, persist=persist, first=first)
 
 
+def _way(settings: SSHSettings, resolved: Resolved, words: str, *, human: bool) -> list[str]:
+    command = proxy_command(settings, resolved.jump_host, resolved.proxy_command, words, human=human)
+    return [] if command is None else [f"ProxyCommand={command}"]
+
+
 def _master(
     settings: SSHSettings, resolved: Resolved, control_path: str, *, persist: int, first: Sequence[str]
 ) -> list[str]:
+    """Return the arguments. Of an option given twice ssh takes the first: what must hold, the user's, what we like."""
     forced = [f"ControlPersist={persist}", "ControlMaster=yes", *first]
     wished = [] if resolved.alive_interval else ["ServerAliveInterval=15", "ServerAliveCountMax=4"]
     return [

@@ -176,16 +176,19 @@ def _first(text: str, pattern: str) -> str | None:
     return next(group for group in match.groups() if group) if match else None
 
 
-def _unresolved(place: Place, _text: str) -> HostError:
+def _unresolved(place: Place, text: str) -> HostError:
+    who = _first(text, r"Could not resolve hostname (\S+):") or place.hostname
     return CannotConnect(
-        f"There is no host {place.hostname!r}.",
+        f"There is no host {who!r}.",
         hint=f"Check the name (`ssh -G {place.host}` shows what ssh makes of it) and the network or VPN.",
     )
 
 
-def _unreachable(place: Place, _text: str) -> HostError:
+def _unreachable(place: Place, text: str) -> HostError:
+    match = re.search(r"connect to host (\S+) port (\d+):", text)
+    who, port = match.groups() if match else (place.hostname, place.port)
     return CannotConnect(
-        f"{place.hostname} does not answer at port {place.port}.",
+        f"{who} does not answer at port {port}.",
         hint="Check host, port, jump host, and the network or VPN. Jobs run on meanwhile.",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from dagster_slurm.errors import CannotConnect
@@ -40,7 +41,8 @@ def login(settings: SSHSettings, *, persist: int = PERSIST) -> None:
         counts.add(logins=1)
         argv = config.login_argv(settings, host.resolved, master.path, persist)
         # Not our standard output: who pipes it must not wait for the process that stays in the background.
-        code = subprocess.run(argv, stdout=subprocess.DEVNULL, check=False).returncode
+        environment = {**os.environ, "SHELL": "/bin/sh"}  # runs the ProxyCommand
+        code = subprocess.run(argv, stdout=subprocess.DEVNULL, env=environment, check=False).returncode
     if code != 0 or not is_socket(master.path):
         raise CannotConnect(
             f"The connection to {settings.name} was not opened.",

@@ -188,51 +188,51 @@ def _log_in(host: Host, path: str) -> None:
     Raises:
         HostError: why it did not work.
     """
-    settings, resolved, place = host.settings, host.resolved, host.place
-    argv = config.master_argv(settings, resolved, path)
+    settings, place = host.settings, host.place
+    verdict, question = askpass.Reply.NONE, ""
     if settings.password is None:
-        code, text = _attempt(argv, askpass.unattended(), _timeout(settings), None)
+        code, text = _attempt(host, path, askpass.unattended(), None)
     else:
-        asked = askpass.Asked(settings.password, resolved.user, resolved.hostnames)
+        asked = askpass.Asked(settings.password, host.resolved.user, host.resolved.hostnames)
         with askpass.answering(asked, host.folder) as environment:
-            code, text = _attempt(argv, environment, _timeout(settings), asked.over)
-        if asked.verdict is askpass.Reply.HUMAN:
-            raise explain_question(place, asked.question)
-        if asked.verdict is askpass.Reply.REFUSED:
-            text += f"\n{asked.question.strip()} (asked again: the password is wrong)\nPermission denied"
-    if code == 0 and is_socket(path):
-        return
+            code, text = _attempt(host, path, environment, asked.over)
+        verdict, question = asked.verdict, asked.question
+    if verdict is askpass.Reply.HUMAN:
+        raise explain_question(place, question)
+    if verdict is askpass.Reply.REFUSED:
+        raise explain_login(place, code, f"{text}\n{question.strip()} (once more)\nPermission denied".strip())
     if code is None:
         raise CannotConnect(
             f"The login to {place.name} did not finish in {_timeout(settings):.0f} s.",
             hint=f"Try `{place.login}`, which shows what ssh says, or `ssh -v {place.host}`.",
             log_tail=text,
         )
-    raise explain_login(place, code, text)
+    if code != 0 or not is_socket(path):
+        raise explain_login(place, code, text)
 
 
 def _timeout(settings: SSHSettings) -> float:
-    hosts = 1 + (0 if settings.jump_host is None else settings.jump_host.count(",") + 1)
-    return hosts * settings.connect_timeout + _LOGIN_TIMEOUT
+    hops = 0 if settings.jump_host is None else settings.jump_host.count(",") + 1
+    return (1 + hops) * settings.connect_timeout + _LOGIN_TIMEOUT
 
 
 def _attempt(
-    argv: Sequence[str], environment: dict[str, str], timeout: float, stop: threading.Event | None
+    host: Host, path: str, environment: dict[str, str], stop: threading.Event | None
 ) -> tuple[int | None, str]:
     """Run an ssh that goes to the background once it is logged in; return exit code (None: ended by us) and its words.
 
     What it inherits must not be a pipe of ours, which the process in the background would keep open: no stdin, no
-    stdout, and a file for its words.
+    stdout, and files for its words and those of jump hosts.
     """
     counts.add(logins=1)
-    end = time.monotonic() + timeout
-    with tempfile.TemporaryFile() as words:
+    end = time.monotonic() + _timeout(host.settings)
+    with tempfile.TemporaryFile() as own, tempfile.NamedTemporaryFile(dir=host.folder, prefix="words-") as way:
         process = subprocess.Popen(
-            argv,
+            config.master_argv(host.settings, host.resolved, path, way.name),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=words,
-            env=environment,
+            stderr=own,
+            env={**environment, "SHELL": "/bin/sh"},  # runs the ProxyCommand
             start_new_session=True,
         )
         try:
@@ -242,8 +242,9 @@ def _attempt(
             code = process.poll()
         finally:
             _kill_group(process)
-        words.seek(0)
-        return code, words.read().decode(errors="replace").replace("\r", "").strip()
+        own.seek(0)
+        words = way.read() + own.read()
+        return code, words.decode(errors="replace").replace("\r", "").strip()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -12,6 +12,8 @@ from dagster_slurm.errors import ConfigurationError
 _NAME = re.compile(r"[A-Za-z0-9_.:@%+=,\[\]/\\-]+")
 _NO_CONTROL_CHARACTERS = re.compile(r"[^\x00-\x1f\x7f]+")
 _MAX_PORT = 65_535
+# options that make ssh something else than a connection to share; a second -J is an error of its own
+_NOT_THE_USERS = ("-G", "-J", "-M", "-N", "-O", "-Q", "-S", "-V", "-W", "-f", "-s")
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,15 @@ class SSHSettings:
     key_path: str | None = None
     #: answers the host's first request for a password, once; nothing else is ever answered with it
     password: str | None = field(default=None, repr=False)
-    #: ``[user@]host[:port]``, or several separated by commas. Options for it come from ``~/.ssh/config``, not from here
+    #: ``[user@]host[:port]``, or several separated by commas. It is offered ``key_path`` too; further options for it
+    #: come from ``~/.ssh/config``
     jump_host: str | None = None
     #: run in a terminal on the host: for sites that demand one
     force_tty: bool = False
     #: a command of the user's on the host. ``{cmd}`` in it stands for our program as one quoted word
     #: (``ssh inner {cmd}``, ``bash -lc {cmd}``); without it, our program follows if the command succeeds
     post_login_command: str | None = None
-    #: further arguments of ``ssh``, verbatim, for the connection
+    #: further options of ``ssh``, verbatim, for the connection
     extra_opts: tuple[str, ...] = ()
     #: True: a host must be in known_hosts. False: the key of a host never seen is taken down (``accept-new``); even
     #: then one that has changed is refused
@@ -70,6 +73,10 @@ class SSHSettings:
             raise ConfigurationError("max_logins and connect_timeout must be at least 1")
         if self.extra_opts and not self.extra_opts[0].startswith("-"):
             raise ConfigurationError(f"extra_opts must be options of ssh: {self.extra_opts[0]!r} starts with no dash")
+        if clash := [option for option in self.extra_opts if option[:2] in _NOT_THE_USERS]:
+            raise ConfigurationError(
+                f"extra_opts may not contain {' '.join(clash)}", hint="jump_host is a field; the others are ours."
+            )
         if self.batch_mode and self.password is not None:
             raise ConfigurationError("batch_mode and password exclude each other", hint="Leave one of them out.")
         if self.password is not None and ("\n" in self.password or "\0" in self.password):
