@@ -1,1 +1,59 @@
-"""Run the same Dagster asset on a laptop and on a Slurm supercomputer."""
+"""Run the same Dagster asset on a laptop and on a Slurm supercomputer.
+
+The public names are loaded when they are first used, so that the command line tool starts without importing Dagster.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dagster_slurm.core.resources import Resources
+    from dagster_slurm.launchers.bash import BashLauncher
+    from dagster_slurm.launchers.launcher import ComputeLauncher
+    from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
+    from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
+    from dagster_slurm.resources.run_config import SlurmRunConfig
+    from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
+    from dagster_slurm.resources.ssh import SSHConnectionResource
+
+_HOMES = {
+    "BashLauncher": "launchers.bash",
+    "ComputeLauncher": "launchers.launcher",
+    "ComputeResource": "resources.compute",
+    "ExecutionMode": "resources.compute",
+    "LocalPipesClient": "resources.clients",
+    "Resources": "core.resources",
+    "SSHConnectionResource": "resources.ssh",
+    "SlurmPipesClient": "resources.clients",
+    "SlurmQueueConfig": "resources.slurm",
+    "SlurmResource": "resources.slurm",
+    "SlurmRunConfig": "resources.run_config",
+}
+
+__all__ = [
+    "BashLauncher",
+    "ComputeLauncher",
+    "ComputeResource",
+    "ExecutionMode",
+    "LocalPipesClient",
+    "Resources",
+    "SSHConnectionResource",
+    "SlurmPipesClient",
+    "SlurmQueueConfig",
+    "SlurmResource",
+    "SlurmRunConfig",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

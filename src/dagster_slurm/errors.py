@@ -25,6 +25,7 @@
         ├── JobCancelled
         ├── JobPreempted
         ├── NodeFailed
+        ├── WaitedTooLong             poll_timeout is over
         ├── JobInterrupted            something stopped the payload and nobody can say what
         └── JobLost                   Slurm knows no such job, and it left no record
 """
@@ -32,6 +33,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 
 class DagsterSlurmError(Exception):
@@ -154,6 +156,9 @@ class JobError(DagsterSlurmError):
     #: one word for metadata and for rules about retries
     cause: str = "failed"
 
+    #: figures of the job, for metadata
+    facts: Mapping[str, str | int | float] = MappingProxyType({})
+
 
 class PayloadFailed(JobError):
     """The payload ended by itself with an exit code that is not 0."""
@@ -202,6 +207,13 @@ class NodeFailed(JobError):
     """A node of the job failed."""
 
     cause = "node_failure"
+
+
+class WaitedTooLong(JobError):
+    """The time that the user was willing to wait is over; the job was cancelled."""
+
+    cause = "poll_timeout"
+    allow_retries = False
 
 
 class JobInterrupted(JobError):

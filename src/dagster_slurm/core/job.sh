@@ -22,8 +22,13 @@ claimed_by() {
     read -r winner <claim && printf '%s' "$winner"
 }
 
+# seconds since the epoch; bash 5 knows fractions, spelled as the locale wills
+now() {
+    if [ -n "$EPOCHREALTIME" ]; then printf '%s' "${EPOCHREALTIME/,/.}"; else date +%s; fi
+}
+
 record() {
-    printf '{"event":"%s","job":"%s","restart":%d,"time":%s,%s}\n' "$1" "$JOB" "$RESTART" "$(date +%s)" "$2" >>record.jsonl
+    printf '{"event":"%s","job":"%s","restart":%d,"time":%s,%s}\n' "$1" "$JOB" "$RESTART" "$(now)" "$2" >>record.jsonl
 }
 
 size() {

@@ -98,6 +98,11 @@ class Execution:
         self.tracked: Tracked | None = None
         self.submitted_at = 0.0
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What the job runs."""
+        return self._launch.spec.command
+
     def submit(self, *, known: bool = False) -> None:
         """Make sure that the job exists: submit it, or adopt the one that does.
 

@@ -41,6 +41,11 @@ class RunMessageReader(PipesMessageReader):
         finally:
             self._handler = None
 
+    @property
+    def expected_writer_count(self) -> int:
+        """One payload speaks."""
+        return 1
+
     def no_messages_debug_text(self) -> str:
         """Say why there may be no messages."""
         return (

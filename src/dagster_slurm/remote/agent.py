@@ -102,6 +102,9 @@ class Agent:
             answer: Dict[str, Any] = {"re": head.get("id"), "ok": result}
         except Refused as error:
             answer, extra = {"re": head.get("id"), "error": error.answer}, b""
+        except store.Damaged as error:
+            facts: Dict[str, Any] = {"kind": "damaged", "text": str(error)}
+            answer, extra = {"re": head.get("id"), "error": facts}, b""
         except rundir.Locked as error:
             facts = {"kind": "locked", "text": "another process holds %s" % error}
             answer, extra = {"re": head.get("id"), "error": facts}, b""

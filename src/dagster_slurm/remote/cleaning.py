@@ -48,7 +48,7 @@ def sweep(base: str, keep: Dict[str, float]) -> int:
     removed = 0
     for directory in _run_directories(os.path.join(base, "runs")):
         time.sleep(_PAUSE)
-        limit = keep.get(_outcome(directory) or "failure", keep.get("failure"))
+        limit = keep.get(outcome(directory) or "failure", keep.get("failure"))
         if limit is not None and _age(directory) > limit:
             shutil.rmtree(directory, ignore_errors=True)
             removed += 1
@@ -74,7 +74,8 @@ def _folders(path: str) -> Iterator[str]:
             yield os.path.join(path, name)
 
 
-def _outcome(directory: str) -> Optional[str]:
+def outcome(directory: str) -> Optional[str]:
+    """Return the outcome with which a run was collected; None if it was not."""
     try:
         return str(json.loads(rundir.read_text(os.path.join(directory, COLLECTED)))["outcome"])
     except (ValueError, KeyError, TypeError):

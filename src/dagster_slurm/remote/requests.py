@@ -85,7 +85,7 @@ class Requests:
 
     def inspect(self, head: Head) -> Dict[str, Any]:
         """Say what a run directory says, and change nothing."""
-        return rundir.evidence(head["dir"])
+        return dict(rundir.evidence(head["dir"]), collected=cleaning.outcome(head["dir"]))
 
     def status(self, head: Head) -> Dict[str, Any]:
         """Say what queue and accounting know of some jobs now."""

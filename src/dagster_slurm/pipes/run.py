@@ -1,0 +1,216 @@
+"""One call of ``run`` inside a step: re-attach or begin, follow, judge, and give the results back."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.pipes.client import PipesContextInjector
+from dagster._core.pipes.utils import open_pipes_session
+from dagster_pipes import PipesContextData, PipesDefaultContextLoader, PipesParams
+
+from dagster_slurm.core.causes import job_error
+from dagster_slurm.core.facts import Ended, facts
+from dagster_slurm.core.spec import LaunchKey, RunPaths
+from dagster_slurm.core.verdict import Verdict
+from dagster_slurm.engine import previous
+from dagster_slurm.engine.execution import Execution
+from dagster_slurm.engine.host import Host
+from dagster_slurm.engine.plan import Ask, Place, plan
+from dagster_slurm.errors import DagsterSlurmError, HostError, JobError, WaitedTooLong
+from dagster_slurm.pipes import handles
+from dagster_slurm.pipes.completed import CompletedRun
+from dagster_slurm.pipes.failure import failure
+from dagster_slurm.pipes.interruption import cancels_job, run_is_cancelled
+from dagster_slurm.pipes.reader import RunMessageReader
+from dagster_slurm.pipes.telling import Telling
+from dagster_slurm.schedulers.scheduler import Scheduler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of ``run``.
+
+    Args:
+        context: of the step.
+        name: what tells it from other calls in the step.
+        extras: for the payload.
+        ask: what to run.
+        poll_timeout: seconds after which to give up and cancel; None waits as long as it takes.
+        forward_termination: whether a cancelled run cancels its job.
+    """
+
+    context: handles.Context
+    name: str
+    ask: Ask
+    extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    poll_timeout: float | None = None
+    forward_termination: bool = True
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where runs go: a host, what is spoken there, and the base folder as the user wrote it."""
+
+    host: Host
+    scheduler: Scheduler
+    base: str
+
+    @property
+    def local(self) -> bool:
+        """Whether payloads are processes beside Dagster."""
+        return not self.scheduler.asks
+
+
+def run(target: Target, call: Call) -> CompletedRun:
+    """Run a payload to its end.
+
+    Raises:
+        SlurmFailure: it did not end well, or could not begin; its ``error`` is one of ours.
+    """
+    try:
+        return _run(target, call)
+    except JobError as error:
+        raise failure(error, dict(error.facts)) from None
+    except DagsterSlurmError as error:
+        raise failure(error) from None
+
+
+def _run(target: Target, call: Call) -> CompletedRun:
+    if run_is_cancelled(call.context):
+        raise dg.Failure("The run is being cancelled: nothing was submitted.", allow_retries=False)
+    say = _say(call.context)
+    place = _place(target, say)
+    key = _key(target, call, place, say)
+    paths = RunPaths(place.directory(key))
+    reader = RunMessageReader(paths.messages)
+    injector = _ContextFile(paths.context)
+    with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
+        launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
+        handles.remember(call.context, key, launch.directory, target.host.name)
+        telling = Telling(call.context, reader, local=target.local)
+        execution = Execution(target.host, target.scheduler, launch, telling)
+        verdict = _to_the_end(target, call, execution)
+        telling.echo.finish()
+        exception = reader.finish(execution.tracked.record.restart if execution.tracked else 0)
+        ended = _judged(execution, verdict, call, launch.directory)
+        execution.collected(success=verdict.success)
+        if not verdict.success:
+            raise _error(execution, ended, telling, exception)
+        return CompletedRun(session, facts(ended))
+
+
+def _to_the_end(target: Target, call: Call, execution: Execution) -> Verdict:
+    begun = time.monotonic()
+    try:
+        execution.submit()
+        _announce(target, call, execution)
+        return execution.follow(on_tick=_deadline(call, execution, begun))
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        if call.forward_termination and cancels_job(call.context, local=target.local):
+            asked = execution.cancel()
+            text = f"The run was cancelled, and with it job {', '.join(asked) or 'none: it had ended before'}."
+            raise dg.Failure(text, allow_retries=False) from None
+        call.context.log.warning(_left_running(target, execution))
+        raise
+
+
+def _announce(target: Target, call: Call, execution: Execution) -> None:
+    job, where = execution.job["id"], target.host.name
+    if execution.adopted:
+        call.context.log.info(f"Re-attached to job {job} on {where}; nothing was submitted.")
+    elif not target.local:
+        call.context.log.info(f"Submitted job {job} to {where}.")
+
+
+def _deadline(call: Call, execution: Execution, begun: float) -> Callable[[], None] | None:
+    if call.poll_timeout is None:
+        return None
+    limit = call.poll_timeout
+
+    def check() -> None:
+        if time.monotonic() - begun > limit:
+            asked = execution.cancel()
+            raise WaitedTooLong(
+                f"poll_timeout={limit:g} s is over, so job {', '.join(asked)} was cancelled",
+                hint="Time in the queue counts here: leave poll_timeout out, and use time_limit for the job itself.",
+            )
+
+    return check
+
+
+def _left_running(target: Target, execution: Execution) -> str:
+    job = execution.job.get("id", "(just submitted)")
+    return (
+        f"This process was told to stop, but the run was not cancelled: job {job} on {target.host.name} runs on. "
+        "Retry the run from failure to re-attach to it. To end it: "
+        f"scancel {job}"
+    )
+
+
+def _judged(execution: Execution, verdict: Verdict, call: Call, directory: str) -> Ended:
+    assert execution.tracked is not None, "it was followed"  # noqa: S101
+    return Ended(execution.tracked, verdict, call.ask.resources, directory, execution.submitted_at)
+
+
+def _error(execution: Execution, ended: Ended, telling: Telling, exception: Mapping[str, Any] | None) -> JobError:
+    log = telling.echo.tail("stderr").strip() or telling.echo.tail("stdout").strip()
+    if ended.verdict.exit is None or not log:
+        log = f"{log}\n{execution.tail('slurm.log')}".strip()
+    error = job_error(ended, shlex.join(execution.command), log[-4000:], exception)
+    error.facts = facts(ended)
+    return error
+
+
+def _key(target: Target, call: Call, place: Place, say: Callable[[HostError], None]) -> LaunchKey:
+    """Return the launch to take up again, or a new one.
+
+    A fresh directory is made only after a terminal failure was read in the old one.
+    """
+    known = handles.find(call.context, call.name)
+    if known is None:
+        return handles.fresh(call.context, call.name)
+    if previous.fate(target.host, target.scheduler, place.directory(known), say) == "failed":
+        return replace(known, attempt=known.attempt + 1)
+    return known
+
+
+def _place(target: Target, say: Callable[[HostError], None]) -> Place:
+    hello = target.host.hello(target.base, say)
+    base = hello["paths"][target.base]
+    if base is None:
+        raise DagsterSlurmError(
+            f"remote_base={target.base!r} has a variable that is not set on {target.host.name}",
+            hint="Name a folder that exists there, such as ~/dagster-slurm.",
+        )
+    return Place(str(base), base in hello["late"])
+
+
+def _say(context: handles.Context) -> Callable[[HostError], None]:
+    def say(error: HostError) -> None:
+        context.log.warning(f"{error}\nTrying again; nothing was submitted yet.")
+
+    return say
+
+
+class _ContextFile(PipesContextInjector):
+    """The Pipes context as a file of the run directory: it can be large."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.content = b""
+
+    @contextmanager
+    def inject_context(self, context_data: PipesContextData) -> Iterator[PipesParams]:
+        self.content = json.dumps(context_data).encode()
+        yield {PipesDefaultContextLoader.FILE_PATH_KEY: self._path}
+
+    def no_messages_debug_text(self) -> str:
+        return f"The context lies in {self._path}."

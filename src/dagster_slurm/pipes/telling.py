@@ -1,0 +1,69 @@
+"""What a person sees while a run goes on: in the step's log, and on its standard output and error."""
+
+from __future__ import annotations
+
+from dagster_slurm.core.tracker import Began, Ended, Event, OddWord, Unanswered, Waiting
+from dagster_slurm.errors import HostError, SubmissionDelayed
+from dagster_slurm.pipes.handles import Context
+from dagster_slurm.pipes.reader import Echo, RunMessageReader
+
+
+class Telling:
+    """Takes what a run says, and hands it on to Dagster.
+
+    Args:
+        context: whose log is written to.
+        reader: takes the Pipes messages.
+        local: there is no queue to speak of.
+    """
+
+    def __init__(self, context: Context, reader: RunMessageReader, *, local: bool) -> None:
+        self._log = context.log
+        self._reader = reader
+        self._local = local
+        self._delayed = ""
+        self.echo = Echo()
+
+    def output(self, stream: str, data: bytes) -> None:
+        """Echo the payload's output."""
+        self.echo.write(stream, data)
+
+    def messages(self, restart: int, data: bytes) -> None:
+        """Hand on Pipes messages."""
+        self._reader.feed(restart, data)
+
+    def event(self, event: Event) -> None:
+        """Say what happened to the job, in one line."""
+        if isinstance(event, Began):
+            start = event.start
+            again = f" again (restart {start.restart})" if start.restart else ""
+            if not self._local or again:
+                self._log.info(f"Job {start.job} began{again} on {start.nodes or start.node}.")
+        elif isinstance(event, Waiting):
+            expected = f", expected to start at {event.expected_start}" if event.expected_start else ""
+            self._log.info(f"The job waits in the queue: {event.reason or 'no reason given'}{expected}.")
+        elif isinstance(event, OddWord):
+            self._log.warning(f"Slurm says {event.word!r} of the job, which we do not know; waiting on.")
+        elif isinstance(event, Unanswered):
+            self._log.warning(f"Slurm's {event.source} does not answer: {event.error}. The job is not touched by that.")
+        else:
+            self._ended(event)
+
+    def absent(self, error: HostError | None) -> None:
+        """Say once that the way to the host is barred, and when it is free again."""
+        if error is None:
+            self._log.info("The host answers again.")
+        else:
+            self._log.warning(f"{error}\nJobs run on; this step waits, and continues when the host answers.")
+
+    def delayed(self, error: SubmissionDelayed) -> None:
+        """Say once per reason that the submission waits."""
+        if error.message != self._delayed:
+            self._delayed = error.message
+            self._log.warning(str(error))
+
+    def _ended(self, event: Ended) -> None:
+        if event.exit.signals:
+            self._log.warning(
+                f"The payload got SIG{', SIG'.join(event.exit.signals)} and ended; asking for the reason."
+            )

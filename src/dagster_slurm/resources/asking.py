@@ -1,0 +1,166 @@
+"""From the arguments of ``run`` and all that was said elsewhere to one call."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from dagster_slurm.core.options import from_options, from_requirements
+from dagster_slurm.core.resources import Resources, merge
+from dagster_slurm.core.spec import check_environment
+from dagster_slurm.engine.plan import Ask
+from dagster_slurm.environments.environment import Activation, plain, predeployed
+from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.payloads.extra_files import extra_files
+from dagster_slurm.payloads.interpreter import interpreter_of
+from dagster_slurm.payloads.payload import Payload
+from dagster_slurm.payloads.resolve import resolve
+from dagster_slurm.pipes.handles import Context, call_name
+from dagster_slurm.pipes.run import Call, Target
+from dagster_slurm.resources.metadata import Said, from_metadata
+from dagster_slurm.resources.run_config import SlurmRunConfig
+from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The arguments of ``run``; see there."""
+
+    payload_path: PathLike | Sequence[str] | None
+    launcher: ComputeLauncher
+    resources: Resources | None
+    extra_env: Mapping[str, str]
+    extras: Mapping[str, Any]
+    extra_files: Sequence[PathLike] | Mapping[str, PathLike]
+    extra_slurm_opts: Mapping[str, Any] | None
+    resource_requirements: Mapping[str, Any] | None
+    config: SlurmRunConfig | None
+    key: str | None
+    skip_payload_upload: bool | None
+    remote_payload_path: str | None
+    force_env_push: bool | None
+    poll_timeout: float | None
+
+
+class Settings(Protocol):
+    """What the resource says."""
+
+    slurm: SlurmResource | None
+    pre_deployed_env_path: str | None
+    default_skip_payload_upload: bool
+    forward_termination: bool
+
+
+def call_for(context: Context, arguments: Arguments, settings: Settings, target: Target) -> Call:
+    """Return the call that all sayings amount to.
+
+    Raises:
+        ConfigurationError: something in them is wrong; nothing was sent anywhere.
+    """
+    said = from_metadata(context)
+    upload = not _skips_upload(arguments, settings)
+    beside, cwd = definition_folder(context), Path.cwd()
+    payload = resolve(_payload_path(arguments), beside=beside, cwd=cwd) if upload else _on_target(arguments)
+    slurm = None if target.local else settings.slurm
+    queue = (slurm.queue if slurm else None) or SlurmQueueConfig()
+    ask = Ask(
+        payload=payload,
+        launcher=arguments.launcher,
+        resources=_resources(arguments, said, queue, target),
+        activation=_activation(said, settings, slurm, target),
+        environment=check_environment(arguments.extra_env),
+        extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
+        prelude=tuple(queue.prelude) if slurm else (),
+        upload=upload,
+        keep=slurm.keep() if slurm else SlurmResource().keep(),
+    )
+    name = call_name(
+        context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
+    )
+    return Call(
+        context=context,
+        name=name,
+        ask=ask,
+        extras=arguments.extras,
+        poll_timeout=arguments.poll_timeout,
+        forward_termination=settings.forward_termination,
+    )
+
+
+def definition_folder(context: Context) -> Path | None:
+    """Return the folder of the file that defines the asset or op."""
+    function: Any = getattr(context.op_def.compute_fn, "decorated_fn", None)
+    if function is None:
+        return None
+    try:
+        return Path(inspect.getfile(inspect.unwrap(function))).resolve().parent
+    except (TypeError, OSError):
+        return None  # defined in a notebook or at a prompt
+
+
+def _resources(arguments: Arguments, said: Said, queue: SlurmQueueConfig, target: Target) -> Resources:
+    """Call, run config, metadata, what the launcher needs, queue: the earlier wins."""
+    asked = merge(
+        arguments.resources,
+        from_options(arguments.extra_slurm_opts),
+        from_requirements(arguments.resource_requirements),
+        arguments.config.resources() if arguments.config else None,
+        said.resources,
+        arguments.launcher.needs(),
+        queue.resources(),
+    )
+    return Resources() if target.local else asked
+
+
+def _activation(said: Said, settings: Settings, slurm: SlurmResource | None, target: Target) -> Activation:
+    path = said.pre_deployed_env_path or settings.pre_deployed_env_path
+    if path is None:
+        return plain(sys.executable if target.local else slurm.remote_python if slurm else "python3")
+    if path.startswith(("~", "$")):
+        expanded = target.host.hello(path)["paths"][path]
+        if expanded is None:
+            raise ConfigurationError(f"pre_deployed_env_path={path!r} has a variable that is not set there")
+        path = str(expanded)
+    return predeployed(path)
+
+
+def _skips_upload(arguments: Arguments, settings: Settings) -> bool:
+    if arguments.skip_payload_upload is not None:
+        return arguments.skip_payload_upload
+    if arguments.remote_payload_path or (arguments.config and arguments.config.skip_payload_upload):
+        return True
+    return settings.default_skip_payload_upload
+
+
+def _payload_path(arguments: Arguments) -> PathLike | Sequence[str]:
+    if arguments.payload_path is None:
+        raise ConfigurationError(
+            "run() needs a payload_path", hint='compute.run(context=context, payload_path="train.py")'
+        )
+    return arguments.payload_path
+
+
+def _on_target(arguments: Arguments) -> Payload:
+    """Return a payload that lies on the target already."""
+    config = arguments.config.remote_payload_path if arguments.config else None
+    path = arguments.remote_payload_path or config or _payload_path(arguments)
+    if not isinstance(path, (str, os.PathLike)):
+        return Payload("command", interpreter=(str(path[0]),), args=tuple(map(str, path[1:])))
+    text = os.fspath(path)
+    if not text.startswith("/"):
+        raise ConfigurationError(
+            f"{text!r} is not an absolute path on the cluster", hint="Nothing is uploaded: say where the payload lies."
+        )
+    return Payload("script", entry=text, interpreter=interpreter_of(text, b"", executable=True))
+
+
+def _text(payload: PathLike | Sequence[str] | None) -> object:
+    return os.fspath(payload) if isinstance(payload, os.PathLike) else payload

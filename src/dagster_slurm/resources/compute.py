@@ -1,0 +1,183 @@
+"""The one resource: where and how the payloads of assets run."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_slurm.core.options import suggestion
+from dagster_slurm.core.resources import Resources
+from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
+from dagster_slurm.launchers.bash import BashLauncher
+from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.pipes.completed import CompletedRun
+from dagster_slurm.pipes.failure import failure
+from dagster_slurm.pipes.handles import Context
+from dagster_slurm.pipes.run import Target, run
+from dagster_slurm.resources import targets
+from dagster_slurm.resources.asking import Arguments, call_for
+from dagster_slurm.resources.environment import Variables
+from dagster_slurm.resources.run_config import SlurmRunConfig
+from dagster_slurm.resources.slurm import SlurmResource
+
+PathLike = str | os.PathLike[str]
+
+
+class ExecutionMode(str, Enum):
+    """Where payloads run."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+    SLURM_SESSION = "slurm-session"
+    SLURM_HETJOB = "slurm-hetjob"
+
+
+#: the modes that work in this version
+_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM)
+
+
+class ComputeResource(dg.ConfigurableResource[Any]):
+    """Where and how payloads run. Asset code is the same in every mode."""
+
+    mode: str = Field(
+        default="local", description='"local": a process beside Dagster. "slurm": one Slurm job per asset.'
+    )
+    slurm: SlurmResource | None = Field(default=None, description="The cluster; not looked at in local mode.")
+    default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
+    pre_deployed_env_path: str | None = Field(
+        default=None, description="Environment on the target: a folder with activate.sh or bin/python."
+    )
+    default_skip_payload_upload: bool = Field(default=False, description="Payloads lie on the cluster already.")
+    local_base: str | None = Field(
+        default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
+    )
+    forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
+
+    @classmethod
+    def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> ComputeResource:
+        """Return ``local`` when nothing is set, else mode, host and queue from the environment.
+
+        ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` is set. For the rest
+        see :meth:`SlurmResource.from_env`.
+
+        Raises:
+            ConfigurationError: a value cannot be understood.
+        """
+        connected = Variables(prefix).text("HOST") is not None
+        mode = Variables("DAGSTER_SLURM_").text("MODE") or ("slurm" if connected else "local")
+        return cls(mode=mode, slurm=None if _mode(mode) is ExecutionMode.LOCAL else SlurmResource.from_env(prefix))
+
+    def run(
+        self,
+        *,
+        context: Context,
+        payload_path: PathLike | Sequence[str] | None = None,
+        launcher: ComputeLauncher | None = None,
+        resources: Resources | None = None,
+        extra_env: Mapping[str, str] | None = None,
+        extras: Mapping[str, Any] | None = None,
+        extra_files: Sequence[PathLike] | Mapping[str, PathLike] | None = None,
+        extra_slurm_opts: Mapping[str, Any] | None = None,
+        resource_requirements: Mapping[str, Any] | None = None,
+        config: SlurmRunConfig | None = None,
+        key: str | None = None,
+        skip_payload_upload: bool | None = None,
+        remote_payload_path: str | None = None,
+        force_env_push: bool | None = None,
+        poll_timeout: float | None = None,
+        **unknown: object,
+    ) -> CompletedRun:
+        """Run a payload, and wait for its end.
+
+        Args:
+            context: of the asset or op.
+            payload_path: a script (looked up beside the file that defines the asset, then in the working directory),
+                ``"python -m package.module"``, or a command as a list.
+            launcher: how it is started; else ``default_launcher``, else as one process.
+            resources: what it needs of the cluster.
+            extra_env: environment variables; secrets may be among them.
+            extras: values for the payload, through Pipes.
+            extra_files: files for its working directory: paths, or destinations with paths.
+            extra_slurm_opts: sbatch options by name, as another way to say ``resources``.
+            resource_requirements: ``{"cpus": 8, "gpus": 1, "memory_gb": 32}``, as another way to say ``resources``.
+            config: what was said in the launchpad.
+            key: a name for this call, unique in the step; a retry finds the job of the same name again. Without it,
+                payload, arguments and the number of the call tell.
+            skip_payload_upload: nothing travels: the payload lies at ``remote_payload_path``, or ``payload_path`` is a
+                path on the cluster.
+            remote_payload_path: where it lies on the cluster.
+            force_env_push: build the environment anew.
+            poll_timeout: seconds after which to give up and cancel the job, time in the queue included. None: never.
+            unknown: anything else is an error.
+
+        Returns:
+            The results that the payload reported, with the job's metadata; return it from the asset as it is.
+
+        Raises:
+            SlurmFailure: the payload did not end well, or could not begin. A :class:`dagster.Failure` whose ``error`` is
+                a :class:`~dagster_slurm.errors.DagsterSlurmError` that says what, where, and what to do.
+        """
+        try:
+            _refuse(unknown, self.run)
+            target = self._target()
+            arguments = Arguments(
+                payload_path=payload_path,
+                launcher=launcher or self.default_launcher or BashLauncher(),
+                resources=resources,
+                extra_env=extra_env or {},
+                extras=extras or {},
+                extra_files=extra_files or (),
+                extra_slurm_opts=extra_slurm_opts,
+                resource_requirements=resource_requirements,
+                config=config,
+                key=key,
+                skip_payload_upload=skip_payload_upload,
+                remote_payload_path=remote_payload_path,
+                force_env_push=force_env_push,
+                poll_timeout=poll_timeout,
+            )
+            call = call_for(context, arguments, self, target)
+        except DagsterSlurmError as error:
+            raise failure(error) from None
+        return run(target, call)
+
+    def execution_mode(self) -> ExecutionMode:
+        """Return the mode.
+
+        Raises:
+            ConfigurationError: there is no such mode.
+        """
+        return _mode(self.mode)
+
+    def _target(self) -> Target:
+        mode = _mode(self.mode)
+        if mode is ExecutionMode.LOCAL:
+            return targets.local(self.local_base)
+        if mode not in _AVAILABLE:
+            raise ConfigurationError(f"mode={mode.value!r} does not work in this version yet", hint='Use "slurm".')
+        if self.slurm is None:
+            raise ConfigurationError(
+                f"mode={mode.value!r} needs a cluster",
+                hint="ComputeResource(mode=..., slurm=SlurmResource(ssh=SSHConnectionResource(host=...))).",
+            )
+        return targets.cluster(self.slurm)
+
+
+def _mode(text: str) -> ExecutionMode:
+    known = frozenset(mode.value for mode in ExecutionMode)
+    if text not in known:
+        raise ConfigurationError(f"mode={text!r} is not known", hint=suggestion(text, known))
+    return ExecutionMode(text)
+
+
+def _refuse(unknown: Mapping[str, object], method: Any) -> None:
+    if unknown:
+        known = frozenset(inspect.signature(method).parameters) - {"unknown"}
+        name = next(iter(unknown))
+        raise ConfigurationError(f"run() has no argument {name!r}", hint=suggestion(name, known))

@@ -1,0 +1,73 @@
+"""What an asset's own metadata say about its job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from dagster_slurm.core.options import from_options, from_requirements
+from dagster_slurm.core.resources import Resources, merge
+from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.pipes.handles import Context
+
+_PREFIXES = ("slurm_", "slurm/")
+_RESOURCES, _ENVIRONMENT = "resources", "pre_deployed_env_path"
+#: metadata of the public package that is read elsewhere, or that other tools put there
+_ELSEWHERE = frozenset({"pack_cmd"})
+
+
+@dataclass(frozen=True)
+class Said:
+    """What metadata say."""
+
+    resources: Resources = field(default_factory=Resources)
+    pre_deployed_env_path: str | None = None
+
+
+def from_metadata(context: Context) -> Said:
+    """Return what the metadata of the step's assets say; those of an op's assets must agree.
+
+    ``slurm_resources={"cpus": 8}``, ``slurm_partition="gpu"`` and the like for any sbatch option,
+    ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and ``resource_requirements`` as well.
+
+    Raises:
+        ConfigurationError: an unknown option, or assets of one step that ask for different things.
+    """
+    found: list[Said] = []
+    for metadata in _metadata(context):
+        said = _said(metadata)
+        if said not in found:
+            found.append(said)
+    if len(found) > 1:
+        raise ConfigurationError(
+            "the assets of this step ask for different resources in their metadata",
+            hint="They run in one job: let them say the same, or pass resources= to run().",
+        )
+    return found[0] if found else Said()
+
+
+def _metadata(context: Context) -> list[Mapping[str, Any]]:
+    if not context.has_assets_def:
+        return []
+    by_key = context.assets_def.metadata_by_key
+    return [cast("Mapping[str, Any]", by_key.get(key, {})) for key in context.selected_asset_keys]
+
+
+def _said(metadata: Mapping[str, Any]) -> Said:
+    options: dict[str, Any] = {}
+    resources: list[Resources] = []
+    environment: str | None = None
+    for name, wrapped in metadata.items():
+        value = getattr(wrapped, "value", wrapped)
+        prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+        plain = name.removeprefix(prefix)
+        if name == "extra_slurm_opts" or (prefix and plain == _RESOURCES):
+            resources.append(from_options(value))
+        elif name == "resource_requirements":
+            resources.append(from_requirements(value))
+        elif prefix and plain == _ENVIRONMENT:
+            environment = str(value)
+        elif prefix and plain not in _ELSEWHERE:
+            options[plain] = value
+    return Said(merge(from_options(options), *resources), environment)

@@ -1,0 +1,97 @@
+"""The cluster: how to reach it, what jobs ask for where nothing else says, and where files go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_slurm.core.options import from_options
+from dagster_slurm.core.resources import Resources
+from dagster_slurm.resources.environment import Variables
+from dagster_slurm.resources.ssh import SSHConnectionResource
+
+_OPTIONS = (
+    "partition num_nodes cpus mem mem_per_cpu gpus_per_node gpu_directive time_limit account qos constraint".split()
+)
+_MORE_OPTIONS = "reservation exclude nodelist gres signal_before_timeout".split()
+
+
+class SlurmQueueConfig(dg.Config):
+    """What jobs ask for where nothing else says. Empty fields leave it to Slurm."""
+
+    partition: str | None = Field(default=None, description="Partition, or several with commas between.")
+    num_nodes: int | None = Field(default=None, description="Number of nodes.")
+    cpus: int | None = Field(default=None, description="CPUs for the task (--cpus-per-task).")
+    mem: Any = Field(default=None, description='Memory per node: MiB, or with a unit: "4G".')
+    mem_per_cpu: Any = Field(default=None, description="Memory per CPU: MiB, or with a unit.")
+    gpus_per_node: Any = Field(default=None, description='GPUs on each node: 4, or with a type: "a100:4".')
+    gpu_directive: str | None = Field(default=None, description='How to ask for GPUs: "gres" or "gpus-per-node".')
+    gres: str | None = Field(default=None, description='Further generic resources per node: "shard:2".')
+    time_limit: Any = Field(default=None, description='Minutes, or as sbatch writes it: "01:30:00".')
+    account: str | None = Field(default=None, description="Account to charge.")
+    qos: str | None = Field(default=None, description="Quality of service.")
+    constraint: str | None = Field(default=None, description="Node features.")
+    reservation: str | None = Field(default=None, description="Reservation to run in.")
+    exclude: str | None = Field(default=None, description="Nodes to stay away from.")
+    nodelist: str | None = Field(default=None, description="Nodes to use.")
+    signal_before_timeout: Any = Field(default=None, description='Signal and seconds before the limit: "USR1@300".')
+    prelude: list[str] = Field(default=[], description="Shell lines before the payload: module load ...")
+    options: dict[str, Any] = Field(default={}, description='Further sbatch options: {"mail-type": "END"}.')
+
+    def resources(self) -> Resources:
+        """Return it as resources.
+
+        Raises:
+            ConfigurationError: a value that sbatch would not understand.
+        """
+        given = {name: getattr(self, name) for name in (*_OPTIONS, *_MORE_OPTIONS)}
+        return from_options(self.options).over(from_options(given))
+
+
+class SlurmResource(dg.ConfigurableResource[Any]):
+    """A Slurm cluster."""
+
+    ssh: SSHConnectionResource | None = Field(
+        default=None, description="How to reach it. None: Dagster runs on the login node itself."
+    )
+    queue: SlurmQueueConfig | None = Field(default=None, description="What jobs ask for where nothing else says.")
+    remote_base: str = Field(
+        default="~/dagster-slurm",
+        description="Folder for run directories and code, on a file system that all nodes share. ~ and $SCRATCH are "
+        "expanded there.",
+    )
+    env_base: str | None = Field(default=None, description="Folder for environments; None: below remote_base.")
+    data_base: str | None = Field(default=None, description="Folder for results; None: below remote_base.")
+    remote_python: str = Field(default="python3", description="Python on login and compute nodes: a name or a path.")
+    keep_runs_days: float | None = Field(
+        default=3.0, description="Days to keep the directory of a run that succeeded and was collected. None: for ever."
+    )
+    keep_failed_runs_days: float | None = Field(
+        default=30.0, description="Days to keep the directory of any other run. None: for ever."
+    )
+
+    @classmethod
+    def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> SlurmResource:
+        """Read everything from the environment.
+
+        The connection as :meth:`SSHConnectionResource.from_env` does (without ``<prefix>HOST`` Dagster is taken to run
+        on the login node), and ``SLURM_DEPLOYMENT_BASE_PATH``, ``SLURM_PARTITION``, ``SLURM_QOS``, ``SLURM_ACCOUNT``.
+
+        Raises:
+            ConfigurationError: a value cannot be understood.
+        """
+        common = Variables("SLURM_")
+        ssh = SSHConnectionResource.from_env(prefix) if Variables(prefix).text("HOST") else None
+        base = common.text("DEPLOYMENT_BASE_PATH")
+        queue = SlurmQueueConfig(
+            partition=common.text("PARTITION"), qos=common.text("QOS"), account=common.text("ACCOUNT")
+        )
+        return cls(ssh=ssh, queue=queue, **({"remote_base": base} if base else {}))
+
+    def keep(self) -> dict[str, float] | None:
+        """Return how long run directories are kept, in seconds, by outcome."""
+        day = 86400.0
+        days = {"success": self.keep_runs_days, "failure": self.keep_failed_runs_days}
+        return {outcome: value * day for outcome, value in days.items() if value is not None} or None

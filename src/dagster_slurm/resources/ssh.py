@@ -1,0 +1,97 @@
+"""How to reach the cluster's login node."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_slurm.resources.environment import Variables
+from dagster_slurm.transport.ssh.settings import SSHSettings
+
+
+class SSHConnectionResource(dg.ConfigurableResource[Any]):
+    """A login node, reached by the system's OpenSSH. ``host`` alone is enough: the rest may come from ``~/.ssh/config``."""
+
+    host: str = Field(description="Name, address, or alias of ~/.ssh/config.")
+    port: int | None = Field(default=None, description="Port; None leaves it to ~/.ssh/config.")
+    user: str | None = Field(default=None, description="User there; None leaves it to ~/.ssh/config.")
+    key_path: str | None = Field(default=None, description="Private key; if given, no other key is offered.")
+    password: str | None = Field(
+        default=None,
+        repr=False,
+        description="Password, given to ssh once when the connection is opened. Use dg.EnvVar for it.",
+    )
+    jump_host: str | None = Field(default=None, description="[user@]host[:port] to go through, as in ssh -J.")
+    force_tty: bool = Field(default=False, description="Run in a terminal there: for sites that demand one.")
+    post_login_command: str | None = Field(
+        default=None,
+        description='A command on the login node; {cmd} in it stands for our program: "ssh inner {cmd}".',
+    )
+    extra_opts: list[str] = Field(default=[], description='Further arguments of ssh: ["-o", "Compression=yes"].')
+    host_key_checking: bool = Field(
+        default=True, description="Refuse hosts that are not in known_hosts. False takes down a key never seen before."
+    )
+    known_hosts_file: str | None = Field(default=None, description="Instead of ~/.ssh/known_hosts.")
+    config_file: str | None = Field(default=None, description="Instead of ~/.ssh/config (ssh -F).")
+    batch_mode: bool = Field(default=False, description="Never ask for anything: keys, agents and certificates only.")
+    max_logins: int = Field(default=1, description="Connections at most, one beside the other.")
+    connect_timeout: int = Field(default=15, description="Seconds for reaching the host.")
+
+    @classmethod
+    def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> SSHConnectionResource:
+        """Read the settings from variables such as ``SLURM_EDGE_NODE_HOST``, ``_PORT``, ``_USER``, ``_KEY_PATH``.
+
+        A trailing underscore of the prefix is optional, ``_KEY`` is another name for ``_KEY_PATH``, blank means absent.
+        The password is not read here: the resource refers to its variable.
+
+        Raises:
+            ConfigurationError: no host is set, or a value cannot be understood.
+        """
+        variables = Variables(prefix)
+        password = variables.name("PASSWORD")
+        given: dict[str, Any] = {
+            "host": variables.required("HOST"),
+            "port": variables.number("PORT"),
+            "user": variables.text("USER"),
+            "key_path": variables.text("KEY_PATH", "KEY"),
+            "password": dg.EnvVar(password) if password else None,
+            "jump_host": variables.text("JUMP_HOST"),
+            "force_tty": variables.flag("FORCE_TTY"),
+            "post_login_command": variables.text("POST_LOGIN_COMMAND"),
+            "extra_opts": shlex.split(variables.text("EXTRA_OPTS") or ""),
+            "host_key_checking": variables.flag("HOST_KEY_CHECKING"),
+            "known_hosts_file": variables.text("KNOWN_HOSTS_FILE"),
+            "config_file": variables.text("CONFIG_FILE"),
+            "batch_mode": variables.flag("BATCH_MODE"),
+            "max_logins": variables.number("MAX_LOGINS"),
+            "connect_timeout": variables.number("CONNECT_TIMEOUT"),
+        }
+        return cls(**{name: value for name, value in given.items() if value is not None})
+
+    def settings(self, remote_python: str = "python3") -> SSHSettings:
+        """Return what the transport is told.
+
+        Raises:
+            ConfigurationError: a value is not usable.
+        """
+        return SSHSettings(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            key_path=self.key_path,
+            password=self.password,
+            jump_host=self.jump_host,
+            force_tty=self.force_tty,
+            post_login_command=self.post_login_command,
+            extra_opts=tuple(self.extra_opts),
+            host_key_checking=self.host_key_checking,
+            known_hosts_file=self.known_hosts_file,
+            config_file=self.config_file,
+            batch_mode=self.batch_mode,
+            max_logins=self.max_logins,
+            connect_timeout=self.connect_timeout,
+            remote_python=remote_python,
+        )
