@@ -35,7 +35,7 @@ def create(layout: Layout, shell: str, password: str) -> None:
     if not exists(layout):
         command = ["useradd", "--home-dir", str(layout.home), "--no-create-home", "--user-group", "--shell", shell]
         # Another cluster may hold the lock of /etc/passwd.
-        wait_for("useradd", lambda: run([*command, layout.user]) is not None, timeout=10, interval=0.3)
+        wait_for("useradd", lambda: run([*command, layout.user]), timeout=10, interval=0.3)
     # Hashed by chpasswd itself: PAM may refuse a password, or ask.
     run(["chpasswd", "--crypt-method", "SHA512"], stdin=f"{layout.user}:{password}\n")
     layout.home.mkdir(mode=0o700, exist_ok=True)
@@ -68,9 +68,9 @@ def remove(layout: Layout) -> None:
         return
     number = uid(layout)
     for folder in _SHARED_FOLDERS:
-        for entry in folder.iterdir() if folder.is_dir() else []:
-            _remove_if_owned(entry, number)
-    wait_for("userdel", lambda: run(["userdel", layout.user]) is not None, timeout=10, interval=0.3)
+        for path in folder.glob("*"):
+            _remove_if_owned(path, number)
+    wait_for("userdel", lambda: run(["userdel", layout.user]), timeout=10, interval=0.3)
 
 
 def _remove_if_owned(path: Path, number: int) -> None:

@@ -14,7 +14,7 @@ def set_up(machine: Machine) -> None:
     if done.exists():
         return
     # slurmdbd accepts connections a moment before it can answer
-    wait_for("slurmdbd", lambda: _sacctmgr(machine, "show", "cluster") is not None, timeout=30)
+    wait_for("slurmdbd", lambda: _sacctmgr(machine, "show", "cluster"), timeout=30)
     _add(machine, "cluster", options.name)
     _add(machine, "account", ACCOUNT, "Description=tests", "Organization=tests")
     _add(machine, "user", layout.user, f"Account={ACCOUNT}", f"DefaultAccount={ACCOUNT}")

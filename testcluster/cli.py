@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from testcluster.cluster import Cluster, down, load, up
 from testcluster.execute import ClusterError
@@ -36,23 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m testcluster", description="A real Slurm on this host, for tests.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    up_parser = _command(commands, "up", _up, "start the cluster, or what is missing of it")
+    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    up_parser = _command(add, "up", _up, "start the cluster, or what is missing of it")
     _add_options(up_parser)
-    _command(commands, "down", _down, "remove the cluster and all its traces")
-    _command(commands, "status", _status, "which daemons run, and what Slurm says of its nodes")
-    _command(commands, "env", _env, "print variables for eval")
-    ssh = _command(commands, "ssh", _ssh, "log in, or run a command on the login node")
+    _command(add, "down", _down, "remove the cluster and all its traces")
+    _command(add, "status", _status, "which daemons run, and what Slurm says of its nodes")
+    _command(add, "env", _env, "print variables for eval")
+    ssh = _command(add, "ssh", _ssh, "log in, or run a command on the login node")
     ssh.add_argument("command", nargs=argparse.REMAINDER)
     for verb in ("start", "stop"):
-        daemon = _command(commands, verb, _daemon, f"{verb} one daemon")
+        daemon = _command(add, verb, _daemon, f"{verb} one daemon")
         daemon.add_argument("daemon")
         daemon.set_defaults(verb=verb)
     return parser
 
 
-def _command(commands: argparse._SubParsersAction, name: str, run: object, text: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text)
+def _command(
+    add: Callable[..., argparse.ArgumentParser], name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    parser = add(name, help=text)
     parser.add_argument("--name", default="dev", help="the cluster's name (default: dev)")
     parser.set_defaults(run=run)
     return parser
@@ -70,7 +72,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         elif isinstance(field.default, tuple):
             parser.add_argument(flag, action="append", metavar="LINE", help=text)
         else:
-            kind, choices = type(field.default), field.metadata.get("choices")
+            kind, choices = (int if isinstance(field.default, int) else str), field.metadata.get("choices")
             parser.add_argument(flag, type=kind, choices=choices, help=f"{text} (default: {field.default})")
 
 

@@ -97,7 +97,7 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For Slurm commands on this host."""
+        """For commands of the host's Slurm; `admin` and `run` also reach a cluster of another release."""
         return self.machine.environment
 
     @property
@@ -178,6 +178,10 @@ class Cluster:
         """Let a node take no more jobs."""
         self.admin(["scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}"])
 
+    def fail(self, node: str, reason: str = "test") -> None:
+        """Declare a node dead: its jobs end with NODE_FAIL or are requeued, at once. Being healthy, it soon returns."""
+        self.admin(["scontrol", "update", f"NodeName={node}", "State=DOWN", f"Reason={reason}"])
+
     def resume(self, node: str) -> None:
         """Let a node take jobs again."""
         self.admin(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
@@ -193,14 +197,16 @@ class Cluster:
 def command_line(*arguments: str) -> None:
     """Do as root, through sudo, what this process may not."""
     command = [*root_prefix(), "--preserve-env", sys.executable, "-m", "testcluster", *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        msg = "a test cluster needs root, and there is no sudo"
+        raise ClusterError(msg) from error
     if done.returncode:
-        msg = (
-            f"a test cluster needs root, or a sudo that does not ask ({' '.join(command)}: {done.stderr.strip()})"
-            if "sudo:" in done.stderr
-            else done.stderr.strip()
-        )
-        raise ClusterError(msg)
+        reason = done.stderr.strip().removeprefix("testcluster: ")
+        if reason.startswith("sudo:"):
+            reason = f"a test cluster needs root, or a sudo that asks for no password ({reason})"
+        raise ClusterError(reason)
 
 
 def up(options: ClusterOptions) -> Cluster:

@@ -47,13 +47,13 @@ def run(
     return done.stdout
 
 
-def wait_for(what: str, condition: Callable[[], bool], *, timeout: float, interval: float = 0.05) -> None:
-    """Wait until `condition` holds, for at most `timeout` seconds; a failing program counts as "not yet"."""
+def wait_for(what: str, condition: Callable[[], object], *, timeout: float, interval: float = 0.05) -> None:
+    """Wait until `condition` returns anything but False, for at most `timeout` seconds; a failure is "not yet"."""
     deadline = time.monotonic() + timeout
     reason = ""
     while time.monotonic() < deadline:
         try:
-            if condition():
+            if condition() is not False:
                 return
         except (ClusterError, OSError) as error:
             reason = f": {error}"

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from testcluster import account, accounting, build, cgroups, database, packages, processes, tree
@@ -22,7 +22,7 @@ _ABLE = ("idle", "mixed", "allocated", "completing")
 
 
 @contextlib.contextmanager
-def locked(layout: Layout) -> Iterator[None]:
+def locked(layout: Layout) -> Generator[None]:
     """Hold the cluster's folder: one `up` or `down` at a time."""
     while True:
         layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 AUTH_METHODS = ("any", "key", "password", "keyboard-interactive", "one-time")
 LOGIN_SHELLS = ("bash", "tcsh", "fish")
@@ -102,5 +103,8 @@ class ClusterOptions:
     @classmethod
     def from_json(cls, text: str) -> ClusterOptions:
         """The reverse of `to_json`."""
-        values = json.loads(text)
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        values: dict[str, Any] = json.loads(text)
+        for field in dataclasses.fields(cls):
+            if isinstance(field.default, tuple):  # JSON knows lists only
+                values[field.name] = tuple(values[field.name])
+        return cls(**values)

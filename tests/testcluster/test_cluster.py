@@ -122,6 +122,25 @@ def test_up_repairs_what_died(make_cluster):
     assert again.ssh("squeue").returncode == 0
 
 
+def test_a_requeued_job_starts_soon(make_cluster):
+    cluster = make_cluster(accounting=False, requeue_delay=5)
+    job = submit(cluster, "--requeue", "-o", "/dev/null", "--wrap", "echo $SLURM_RESTART_COUNT >> starts; sleep 60")
+    starts = cluster.home / "starts"
+    wait_until(starts.exists)
+    node = cluster.run(["squeue", "-h", "-j", job, "-o", "%N"]).stdout.strip()
+    cluster.fail(node)
+    wait_until(lambda: "1" in starts.read_text(), timeout=30)
+
+
+def test_a_preempted_job_is_requeued(make_cluster):
+    cluster = make_cluster(accounting=False, preemption="requeue", requeue_delay=5)
+    victim = submit(cluster, "-N4", "--exclusive", "--requeue", "-o", "/dev/null", "--wrap", "sleep 60")
+    wait_until(lambda: "RUNNING" in cluster.run(["squeue", "-h", "-j", victim, "-o", "%T"]).stdout)
+    submit(cluster, "-p", "urgent", "-N4", "--exclusive", "-o", "ran", "--wrap", "true")
+    wait_until((cluster.home / "ran").exists)
+    wait_until(lambda: "PENDING" in cluster.run(["squeue", "-h", "-j", victim, "-o", "%T"]).stdout)
+
+
 def test_a_one_time_code_is_good_once(make_cluster):
     cluster = make_cluster(accounting=False, auth="one-time")
     assert cluster.ssh("true").returncode == 0
@@ -194,7 +213,7 @@ def test_ports_are_closed_to_the_network(cluster):
 @pytest.mark.timeout(600)  # the first time it makes a Debian 13
 def test_a_newer_slurm_beside_this_one(cluster, make_cluster):
     newer = make_cluster(release="trixie", late_files=3, auth="one-time", banner=True)
-    assert newer.ssh("sinfo --version").stdout.endswith("slurm-wlm 24.11.5\n")
+    assert "slurm-wlm 24.11" in newer.ssh("sinfo --version").stdout
     assert cluster.ssh("sinfo --version").stdout != newer.ssh("sinfo --version").stdout
 
     job = submit(
