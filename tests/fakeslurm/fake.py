@@ -134,7 +134,8 @@ class FakeSlurm(Accidents):
             time.sleep(POLL)
         errors = self.state.directory / "errors.log"
         text = errors.read_text() if errors.exists() else ""
-        shutil.rmtree(self.root)
+        with self.state.lock():  # a supervisor may still be writing its last word
+            shutil.rmtree(self.root)
         if text:
             raise AssertionError(f"the fake's own supervisors failed:\n{text}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from .fake import FakeSlurm
 
 NAP = "touch begun; sleep 30 & wait"
+UNTIL_GO = "touch begun; until [ -e go ]; do sleep 0.02; done"
 TRAPS = "trap 'echo saved; exit 0' TERM; touch begun; sleep 30 & wait"
 
 

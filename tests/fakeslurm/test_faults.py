@@ -8,7 +8,7 @@ import pytest
 
 from .fake import FakeSlurm, install
 from .program import processes
-from .shell import NAP, TRAPS, Shell, running, until
+from .shell import NAP, TRAPS, UNTIL_GO, Shell, running, until
 
 # -- the controller's doing
 
@@ -22,6 +22,17 @@ def test_requeue_runs_the_same_id_again(fake: FakeSlurm, shell: Shell) -> None:
     assert lines == ["run 0", "run 1"]
     assert "Restarts=1" in shell("scontrol", "show", "job", str(job_id)).stdout
     assert shell.accounts("State", "-X", "-D") == ["REQUEUED", "COMPLETED"]
+
+
+def test_steps_of_a_requeued_job(fake: FakeSlurm, shell: Shell) -> None:
+    step = f"{fake.bin}/srun bash -c 'touch begun; sleep 30'"
+    job_id = running(fake, shell, f"[ $SLURM_RESTART_COUNT ] || {step}", "--requeue", "--open-mode=append")
+    fake.requeue(job_id)
+    fake.wait(job_id, "COMPLETED")
+    assert "Traceback" not in shell.text(f"slurm-{job_id}.out")
+    rows = shell.accounts("JobID,State,ExitCode", "-D")
+    assert rows[1:3] == [f"{job_id}.batch|CANCELLED|0:15", f"{job_id}.0|CANCELLED|0:15"]
+    assert rows[3:] == [f"{job_id}|COMPLETED|0:0", f"{job_id}.batch|COMPLETED|0:0"]
 
 
 def test_a_finished_job_can_be_requeued(fake: FakeSlurm, shell: Shell) -> None:
@@ -47,13 +58,13 @@ def test_node_failure(fake: FakeSlurm, shell: Shell) -> None:
 
 
 def test_a_node_that_only_seemed_lost(fake: FakeSlurm, shell: Shell) -> None:
-    job_id = running(
-        fake, shell, "touch begun; sleep 0.5; echo end ${SLURM_RESTART_COUNT:-0}", "--requeue", "--open-mode=append"
-    )
+    body = f"{UNTIL_GO}; echo end ${{SLURM_RESTART_COUNT:-0}}"
+    job_id = running(fake, shell, body, "--requeue", "--open-mode=append")
     fake.fail_node(job_id, survive=True)
+    fake.wait(job_id, "RUNNING")
+    (shell.directory / "go").touch()
     fake.wait(job_id, "COMPLETED")
-    ends = sorted(line for line in shell.text(f"slurm-{job_id}.out").splitlines() if line.startswith("end"))
-    assert ends == ["end 0", "end 1"]
+    until(lambda: sorted(shell.text(f"slurm-{job_id}.out").splitlines()) == ["end 0", "end 1"])
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -66,17 +77,21 @@ def test_out_of_memory(fake: FakeSlurm, shell: Shell, whole: bool) -> None:
 
 
 def test_a_duplicate_run(fake: FakeSlurm, shell: Shell) -> None:
-    job_id = running(fake, shell, "echo run; touch begun; sleep 0.4", "--open-mode=append")
+    job_id = running(fake, shell, f"echo run; {UNTIL_GO}", "--open-mode=append")
     fake.duplicate(job_id)
+    until(lambda: shell.text(f"slurm-{job_id}.out").splitlines() == ["run", "run"])
+    assert fake.job(job_id).state == "RUNNING"
+    (shell.directory / "go").touch()
     fake.wait(job_id, "COMPLETED")
-    assert shell.text(f"slurm-{job_id}.out").splitlines() == ["run", "run"]
 
 
 def test_unknown_state_and_completing(fake: FakeSlurm, shell: Shell) -> None:
-    fake.configure(completing_time=0.3)
-    job_id = running(fake, shell, "touch begun; sleep 0.3")
-    fake.show_state(job_id, "WIBBLE", seconds=0.2)
+    fake.configure(completing_time=30)
+    job_id = running(fake, shell, UNTIL_GO)
+    fake.show_state(job_id, "WIBBLE")
     assert shell("squeue", "-h", "-o", "%T").stdout == "WIBBLE\n"
+    fake.show_state(job_id, "WIBBLE", seconds=0)
+    (shell.directory / "go").touch()
     fake.wait(job_id, "COMPLETED")
     assert shell("squeue", "-h", "-o", "%T").stdout == "COMPLETING\n"
     assert shell.accounts("State", "-X") == ["COMPLETED"]
@@ -94,23 +109,23 @@ def test_failures_are_counted(fake: FakeSlurm, shell: Shell) -> None:
     fake.controller_away(times=1)
     assert shell("squeue").stderr == "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
     assert shell("squeue").returncode == 0
-    fake.accounting_away(seconds=0.3)
+    fake.accounting_away(seconds=0.6)
     assert shell("sacct").returncode == 1
-    time.sleep(0.3)
+    time.sleep(0.6)
     assert shell("sacct").returncode == 0
     fake.fail("squeue", stderr="no", rc=7, skip=1, times=1)
     assert [shell("squeue").returncode for _ in range(3)] == [0, 7, 0]
 
 
 def test_hang_and_heal(fake: FakeSlurm, shell: Shell) -> None:
-    fake.hang("squeue", 0.3)
+    fake.hang("squeue", 0.6)
     begin = time.monotonic()
     shell("squeue")
-    assert time.monotonic() - begin >= 0.3
+    assert time.monotonic() - begin >= 0.6
     fake.heal()
     begin = time.monotonic()
     shell("squeue")
-    assert time.monotonic() - begin < 0.3
+    assert time.monotonic() - begin < 0.6
 
 
 @pytest.mark.parametrize(("how", "rc"), [("error", 1), ("kill", -signal.SIGKILL), ("silent", 0)])
@@ -122,7 +137,7 @@ def test_lost_reply(fake: FakeSlurm, shell: Shell, how: str, rc: int) -> None:
 
 
 def test_late_landing(fake: FakeSlurm, shell: Shell) -> None:
-    fake.land_late(0.4, times=1)
+    fake.land_late(0.8, times=1)
     assert shell("sbatch", "--parsable", shell.script("true")).returncode == 1
     shell("scancel", "--name=job.sh")
     assert shell.queue() == []
@@ -139,11 +154,11 @@ def test_banners(fake: FakeSlurm, shell: Shell) -> None:
 
 
 def test_lag(fake: FakeSlurm, shell: Shell) -> None:
-    fake.lag("squeue", 0.4)
+    fake.lag("squeue", 0.8)
     job_id = running(fake, shell, NAP)
     assert shell.queue() == []
     assert shell.accounts("State", "-X") == ["RUNNING"]
-    time.sleep(0.4)
+    time.sleep(0.8)
     fake.cancel(job_id)
     fake.wait(job_id, "CANCELLED")
     assert shell.queue() == ["RUNNING"]

@@ -104,6 +104,12 @@ class Job:
     def terminal(self) -> bool:
         return self.state not in ACTIVE
 
+    def last_run(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Batch step and other steps of the run whose processes exist, which may be sent back already."""
+        if self.state == "PENDING" and self.earlier:
+            return self.earlier[-1]["batch"], self.earlier[-1]["steps"]
+        return self.batch, self.steps
+
     # -- what happens
 
     def started(self, now: float, shell: int) -> None:
@@ -111,14 +117,16 @@ class Job:
         self.alive, self.shell, self.runs = True, shell, self.runs + 1
         self.batch = {"state": "RUNNING", "start": now, "end": 0.0, "exit": [0, 0], "rss": 0, "cpu": 0.0}
 
-    def ended(self, now: float, code: int, signal: int) -> None:
+    def ended(self, now: float, code: int, signal: int, rss: int = 0, cpu: float = 0.0) -> None:
         """The batch script is over and its processes are gone."""
         self.alive, self.shell = False, 0
         own_end = self.state == "RUNNING"
         if own_end and self.out_of_memory:
             code, signal = 0, OOM_SIGNAL
-        self.last_exit = [code, signal]
-        for step in self.steps:
+        if self.state != "PENDING":
+            self.last_exit = [code, signal]
+        batch, steps = self.last_run()
+        for step in steps:
             if not step["end"]:  # its srun was killed with the job
                 step.update(end=now, exit=[0, 15], state="CANCELLED")
         if own_end:
@@ -126,8 +134,7 @@ class Job:
             self.exit = [code, signal]
             self.derived = max([self.derived, *(step["exit"] for step in self.steps)])
             self.state, self.reason = _natural_end(code, signal)
-        batch = self.earlier[-1]["batch"] if self.state == "PENDING" and self.earlier else self.batch
-        batch.update(end=now, exit=[code, signal], state=step_end(code, signal))
+        batch.update(rss=rss, cpu=cpu, end=now, exit=[code, signal], state=step_end(code, signal))
 
     def killed(self, now: float, state: str, *, reason: str = "", by: int | None = None) -> None:
         """Slurm ends the job; its processes may live on for a while. A pending job keeps its reason."""
@@ -142,7 +149,8 @@ class Job:
         self.reason = "BeginTime" if begin_at is None or begin_at > now else "None"
         self.submit = self.eligible = now
         self.start = self.end = 0.0
-        self.exit, self.derived, self.steps, self.out_of_memory = [0, 0], [0, 0], [], False
+        self.exit, self.last_exit, self.derived = [0, 0], [0, 0], [0, 0]
+        self.batch, self.steps, self.out_of_memory = {}, [], False
         self.killed_by = None
         self.restarts += 1
 
@@ -169,7 +177,7 @@ class Job:
         if self.state != "RUNNING" and self.alive:
             return "COMPLETING"
         stopped = self.earlier[-1]["end"] if self.state == "PENDING" and self.earlier else self.end
-        if self.state != "RUNNING" and self.batch and now < stopped + completing_time:
+        if self.state != "RUNNING" and (self.batch or self.earlier) and now < stopped + completing_time:
             return "COMPLETING"
         return self.state
 

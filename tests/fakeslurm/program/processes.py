@@ -29,8 +29,8 @@ def members(mark: str, session: int = 0) -> list[int]:
     """Everything that carries the mark in its environment or lives in the session."""
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-    except OSError:  # no /proc: the session's leader alone
-        return [session] if session and _exists(session) else []
+    except OSError:  # no /proc (macOS): the process group of the session's leader, which kill takes as a negative id
+        return [-session] if session and _exists(-session) else []
     wanted = mark.encode()
     return [pid for pid in pids if pid != os.getpid() and _belongs(pid, wanted, session)]
 

@@ -150,7 +150,8 @@ class Step:
 
     def _close(self, code: int, number: int, usages: list[Any] | None = None, by: int | None = None) -> None:
         with self.state.edit(self.job_id) as job:
-            record = job.steps[self.number]
+            records = [step for step in job.last_run()[1] if step["id"] == self.number]
+            record: dict[str, Any] = records[0] if records else {}
             killer = record.get("killed_by") if by is None else by
             word = step_end(code, number)
             if word == "CANCELLED" and killer is not None:

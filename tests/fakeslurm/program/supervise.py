@@ -180,8 +180,7 @@ class Supervisor:
         with self.state.edit(self.job_id) as job:
             if job.out_of_memory and job.state == "RUNNING":
                 note(run.stderr, OOM_MESSAGE.format(job.id))
-            job.batch.update(rss=usage.ru_maxrss, cpu=usage.ru_utime + usage.ru_stime)
-            job.ended(time.time(), code, number)
+            job.ended(time.time(), code, number, usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
         os.close(run.stderr)
 
     # -- events
@@ -228,7 +227,7 @@ class Supervisor:
             return
         note(run.stderr, cancel_message(job, why))
         processes.send([run.pid], signal.SIGCONT)
-        steps = [pid for step in job.steps if not step["end"] for pid in self._step_members(step["id"])]
+        steps = [pid for step in job.last_run()[1] if not step["end"] for pid in self._step_members(step["id"])]
         processes.send([run.pid, *steps], signal.SIGTERM)
         if run.kill_at is None:
             run.kill_at = time.time() + (float(self.state.config["kill_wait"]) if grace is None else grace)
