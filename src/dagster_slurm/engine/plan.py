@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
-from dagster_slurm.engine.execution import Launch
+from dagster_slurm.engine.launch import Launch
 from dagster_slurm.environments.environment import Activation
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.payloads.bundle import Bundle

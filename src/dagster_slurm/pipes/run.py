@@ -21,9 +21,11 @@ from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import LaunchKey, RunPaths
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine import previous
-from dagster_slurm.engine.execution import Execution
+from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.host import Host
+from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.plan import Ask, Place, plan
+from dagster_slurm.engine.submission import Submitted, cancel, cancel_others, submit
 from dagster_slurm.errors import DagsterSlurmError, HostError, JobError, WaitedTooLong
 from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.completed import CompletedRun
@@ -96,48 +98,50 @@ def _run(target: Target, call: Call) -> CompletedRun:
         launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
         handles.remember(call.context, key, launch.directory, target.host.name)
         telling = Telling(call.context, reader, local=target.local)
-        execution = Execution(target.host, target.scheduler, launch, telling)
-        verdict = _to_the_end(target, call, execution)
+        submitted, following, verdict = _to_the_end(target, call, launch, telling)
         telling.echo.finish()
-        exception = reader.finish(execution.tracked.record.restart if execution.tracked else 0)
-        ended = _judged(execution, verdict, call, launch.directory)
-        execution.collected(success=verdict.success)
+        exception = reader.finish(following.tracked.record.restart)
+        ended = Ended(following.tracked, verdict, launch.spec.resources, launch.directory, submitted.time)
         if not verdict.success:
-            raise _error(execution, ended, telling, exception)
+            log = _log(following, ended, telling)
+        _collected(target, launch, submitted, ended)
+        if not verdict.success:
+            raise _error(launch, ended, log, exception)
         return CompletedRun(session, facts(ended))
 
 
-def _to_the_end(target: Target, call: Call, execution: Execution) -> Verdict:
+def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Following, Verdict]:
     begun = time.monotonic()
+    submitted: Submitted | None = None
     try:
-        execution.submit()
-        _announce(target, call, execution)
-        return execution.follow(on_tick=_deadline(call, execution, begun))
+        submitted = submit(target.host, target.scheduler, launch, telling)
+        _announce(target, call, submitted)
+        following = Following(target.host, target.scheduler, launch, submitted, telling)
+        return submitted, following, following.verdict(on_tick=_deadline(target, call, launch, begun))
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         if call.forward_termination and cancels_job(call.context, local=target.local):
-            asked = execution.cancel()
+            asked = cancel(target.host, target.scheduler, launch)
             text = f"The run was cancelled, and with it job {', '.join(asked) or 'none: it had ended before'}."
             raise dg.Failure(text, allow_retries=False) from None
-        call.context.log.warning(_left_running(target, execution))
+        call.context.log.warning(_left_running(target, submitted))
         raise
 
 
-def _announce(target: Target, call: Call, execution: Execution) -> None:
-    job, where = execution.job["id"], target.host.name
-    if execution.adopted:
-        call.context.log.info(f"Re-attached to job {job} on {where}; nothing was submitted.")
+def _announce(target: Target, call: Call, submitted: Submitted) -> None:
+    if submitted.adopted:
+        call.context.log.info(f"Re-attached to job {submitted.id} on {target.host.name}; nothing was submitted.")
     elif not target.local:
-        call.context.log.info(f"Submitted job {job} to {where}.")
+        call.context.log.info(f"Submitted job {submitted.id} to {target.host.name}.")
 
 
-def _deadline(call: Call, execution: Execution, begun: float) -> Callable[[], None] | None:
+def _deadline(target: Target, call: Call, launch: Launch, begun: float) -> Callable[[], None] | None:
     if call.poll_timeout is None:
         return None
     limit = call.poll_timeout
 
     def check() -> None:
         if time.monotonic() - begun > limit:
-            asked = execution.cancel()
+            asked = cancel(target.host, target.scheduler, launch)
             raise WaitedTooLong(
                 f"poll_timeout={limit:g} s is over, so job {', '.join(asked)} was cancelled",
                 hint="Time in the queue counts here: leave poll_timeout out, and use time_limit for the job itself.",
@@ -146,25 +150,33 @@ def _deadline(call: Call, execution: Execution, begun: float) -> Callable[[], No
     return check
 
 
-def _left_running(target: Target, execution: Execution) -> str:
-    job = execution.job.get("id", "(just submitted)")
+def _left_running(target: Target, submitted: Submitted | None) -> str:
+    job = f"job {submitted.id}" if submitted else "a job that may just have been submitted"
+    end = f" To end it: scancel {submitted.id}" if submitted else ""
     return (
-        f"This process was told to stop, but the run was not cancelled: job {job} on {target.host.name} runs on. "
-        "Retry the run from failure to re-attach to it. To end it: "
-        f"scancel {job}"
+        f"This process was told to stop, but the run was not cancelled: {job} on {target.host.name} runs on. "
+        f"Retry the run from failure to re-attach to it.{end}"
     )
 
 
-def _judged(execution: Execution, verdict: Verdict, call: Call, directory: str) -> Ended:
-    assert execution.tracked is not None, "it was followed"  # noqa: S101
-    return Ended(execution.tracked, verdict, call.ask.resources, directory, execution.submitted_at)
+def _collected(target: Target, launch: Launch, submitted: Submitted, ended: Ended) -> None:
+    """Note on the host that the result was taken over: its variables go now, its directory in some days."""
+    outcome = "success" if ended.verdict.success else "failure"
+    target.host.notify("collected", dir=launch.directory, outcome=outcome)
+    if submitted.doubtful or ended.tracked.job != submitted.id:
+        cancel_others(target.host, target.scheduler, launch, ended.tracked.job)
 
 
-def _error(execution: Execution, ended: Ended, telling: Telling, exception: Mapping[str, Any] | None) -> JobError:
+def _log(following: Following, ended: Ended, telling: Telling) -> str:
+    """Return the lines that show a failure: the payload's, or the scheduler's where the payload has nothing to say."""
     log = telling.echo.tail("stderr").strip() or telling.echo.tail("stdout").strip()
     if ended.verdict.exit is None or not log:
-        log = f"{log}\n{execution.tail('slurm.log')}".strip()
-    error = job_error(ended, shlex.join(execution.command), log[-4000:], exception)
+        log = f"{log}\n{following.tail('slurm.log')}".strip()
+    return log
+
+
+def _error(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any] | None) -> JobError:
+    error = job_error(ended, shlex.join(launch.spec.command), log[-4000:], exception)
     error.facts = facts(ended)
     return error
 

@@ -154,7 +154,7 @@ class Requests:
         for line in reversed(result.out.strip().split("\n")):
             job, _, cluster = line.strip().partition(";")
             if result.code == 0 and job.isdigit():
-                return {"id": job, "cluster": cluster, "time": int(time.time())}
+                return {"id": job, "cluster": cluster, "time": round(time.time(), 3)}
         text = (result.err.strip() + "\n" + result.out.strip()).strip()
         raise Refused("sbatch", text or "sbatch gave no answer", command=head["submit"], code=result.code)
 

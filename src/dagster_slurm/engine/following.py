@@ -1,0 +1,157 @@
+"""Following a job until it is decided how it ended, handing on what it says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dagster_slurm.core import record as records
+from dagster_slurm.core.resources import parse_signal
+from dagster_slurm.core.tracker import Looked, LookFailed, Recorded, Tracked, advance
+from dagster_slurm.core.verdict import Verdict, Wait, decide
+from dagster_slurm.engine.followed import Absent, Arrival, Back, Followed, Output, RecordText
+from dagster_slurm.engine.host import Host
+from dagster_slurm.engine.launch import Launch, Sink
+from dagster_slurm.engine.submission import Submitted
+from dagster_slurm.schedulers.scheduler import Scheduler
+
+#: how long output that the record promises may stay invisible (NFS), in seconds
+_DRAIN = 75.0
+_ASK_FROM, _ASK_TO, _LOOK_LOCAL = 0.2, 30.0, 2.0
+_LOG_TAIL = 4000
+
+
+class Following:
+    """One job that is followed.
+
+    Args:
+        host: where.
+        scheduler: what is spoken there.
+        launch: what.
+        submitted: the job.
+        sink: who takes what it says.
+    """
+
+    def __init__(self, host: Host, scheduler: Scheduler, launch: Launch, submitted: Submitted, sink: Sink) -> None:
+        self._host = host
+        self._scheduler = scheduler
+        self._launch = launch
+        self._sink = sink
+        self._job = submitted.job
+        warning = launch.spec.resources.signal_before_timeout
+        self.tracked = Tracked(
+            job=submitted.id,
+            submitted=submitted.answered,
+            asks=scheduler.asks,
+            warning="" if warning is None else parse_signal(warning)[0],
+        )
+
+    def verdict(self, *, on_tick: Callable[[], None] | None = None) -> Verdict:
+        """Hand on what the run says until it is decided how it ended.
+
+        Args:
+            on_tick: called at least once a second.
+        """
+        followed = self._host.follow(self._launch.directory, self._job)
+        asks = _Backoff()
+        try:
+            while True:
+                decision = decide(self.tracked, time.monotonic())
+                if isinstance(decision, Verdict):
+                    self._drain(followed, decision)
+                    return decision
+                self._help(decision, followed, asks)
+                item = followed.next(asks.due_in())
+                if on_tick is not None:
+                    on_tick()
+                if item is not None:
+                    self._take(item)
+                    self._host.granted(followed)
+                    followed.job = {**followed.job, "id": self.tracked.job}
+        finally:
+            self._host.leave(followed)
+
+    def tail(self, file: str) -> str:
+        """Return the end of a file in the run directory."""
+        _, data = self._host.request("tail", dir=self._launch.directory, file=file, bytes=_LOG_TAIL)
+        return data.decode("utf-8", "replace")
+
+    def _take(self, item: Arrival) -> None:
+        if isinstance(item, Output):
+            kind, restart = item.file.split(".")[0], int(item.file.split(".")[1])
+            if kind == "messages":
+                self._sink.messages(restart, item.data)
+            else:
+                self._sink.output(kind, item.data)
+        elif isinstance(item, RecordText):
+            self._observe(Recorded(records.parse(item.text), time.monotonic()))
+        elif isinstance(item, (Absent, Back)):
+            self._sink.absent(item.error if isinstance(item, Absent) else None)
+        else:
+            self._observe(item)
+
+    def _observe(self, observation: Recorded | Looked | LookFailed) -> None:
+        self.tracked, events = advance(self.tracked, observation, time.monotonic())
+        for event in events:
+            self._sink.event(event)
+
+    def _help(self, wait: Wait, followed: Followed, asks: _Backoff) -> None:
+        """Get what a decision needs, at a pace that slows down."""
+        if wait.need == "time" and self._scheduler.asks:
+            asks.reset()
+        elif asks.is_due():
+            if wait.need in ("word", "time"):
+                self._host.ask(followed)  # a process beside us is looked at by and by; a queue shows itself
+            if wait.need == "record":
+                begun = time.monotonic()
+                answer, _ = self._host.request("inspect", dir=self._launch.directory, say=self._sink.absent)
+                self._observe(Recorded(records.parse(answer["record"]), begun, whole=True))
+            asks.done(_ASK_TO if self._scheduler.asks else _LOOK_LOCAL)
+
+    def _drain(self, followed: Followed, verdict: Verdict) -> None:
+        """Hand on all output that the record promises, or that is there."""
+        restart = self.tracked.record.restart
+        names = _output_files(restart)
+        sizes = verdict.exit.sizes if verdict.exit else self._sizes(restart)
+        deadline = time.monotonic() + _DRAIN
+        while time.monotonic() < deadline:
+            short = [name for key, name in names.items() if followed.offsets.get(name, 0) < sizes.get(key, 0)]
+            item = followed.next(0.5 if short else 0.0)
+            if item is not None:
+                self._take(item)
+                self._host.granted(followed)
+            elif not short:
+                return
+
+    def _sizes(self, restart: int) -> dict[str, int]:
+        """Ask how much output there is, for a job that could not say so itself."""
+        return {
+            key: int(self._host.request("tail", dir=self._launch.directory, file=name, bytes=0)[0]["size"])
+            for key, name in _output_files(restart).items()
+        }
+
+
+def _output_files(restart: int) -> dict[str, str]:
+    return {"stdout": f"stdout.{restart}", "stderr": f"stderr.{restart}", "messages": f"messages.{restart}.jsonl"}
+
+
+class _Backoff:
+    """When to ask again."""
+
+    def __init__(self) -> None:
+        self._pause = _ASK_FROM
+        self._next = 0.0
+
+    def reset(self) -> None:
+        self._pause, self._next = _ASK_FROM, 0.0
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    def done(self, longest: float) -> None:
+        self._next = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, longest)
+
+    def due_in(self) -> float:
+        """Return how long to wait for an arrival at most."""
+        return min(max(self._next - time.monotonic(), 0.05), 1.0) if self._next else 1.0

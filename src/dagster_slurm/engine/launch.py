@@ -1,0 +1,76 @@
+"""What is to run, and who takes what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dagster_slurm.core.script import render_environment, render_job
+from dagster_slurm.core.spec import RunSpec
+from dagster_slurm.core.tracker import Event
+from dagster_slurm.errors import HostError, SubmissionDelayed
+from dagster_slurm.payloads.bundle import Bundle
+
+#: made by submit, since a new name can stay invisible for a minute on NFS; jobs only append
+_POLLED = ("record.jsonl", "stdout.0", "stderr.0", "messages.0.jsonl", "slurm.log")
+
+
+class Sink(Protocol):
+    """Who takes what a run says."""
+
+    def output(self, stream: str, data: bytes) -> None:
+        """Take bytes of ``stdout`` or ``stderr``."""
+        ...
+
+    def messages(self, restart: int, data: bytes) -> None:
+        """Take bytes of the Pipes messages of one restart."""
+        ...
+
+    def event(self, event: Event) -> None:
+        """Take what happened to the job."""
+        ...
+
+    def absent(self, error: HostError | None) -> None:
+        """Hear that the way to the host is barred, or (None) that it is free again."""
+        ...
+
+    def delayed(self, error: SubmissionDelayed) -> None:
+        """Hear that the submission is not taken now and will be repeated."""
+        ...
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is to run.
+
+    Args:
+        spec: the run.
+        base: the folder with runs and store, absolute on the host.
+        context: the Pipes context.
+        bundles: what must lie in the store, by key.
+        extra: bundles (by key) whose files are to appear in a folder of the working directory.
+        keep: seconds to keep run directories, by outcome; ``None`` keeps them.
+    """
+
+    spec: RunSpec
+    base: str
+    context: bytes
+    bundles: Mapping[str, Bundle] = field(default_factory=dict[str, Bundle])
+    extra: tuple[tuple[str, str], ...] = ()
+    keep: Mapping[str, float] | None = None
+
+    @property
+    def directory(self) -> str:
+        """The run directory."""
+        return self.spec.paths.directory
+
+    def files(self, *, slurm: bool) -> list[tuple[str, int, bytes]]:
+        """Return what the run directory begins with: name, mode and content of each file."""
+        variables = render_environment(self.spec.environment)
+        return [
+            ("job.sh", 0o700, render_job(self.spec, slurm=slurm).encode()),
+            ("env.sh", 0o600, variables.encode("utf-8", "surrogateescape")),
+            ("context.json", 0o600, self.context),
+            *((name, 0o600, b"") for name in _POLLED),
+        ]
