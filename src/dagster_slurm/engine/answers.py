@@ -42,6 +42,8 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
         hint = _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
         where = f"{path} on {host}" if path else host
         return RemoteStorageError(f"{where} cannot be used: {text}", hint=hint)
+    if kind == "cancelled":
+        return RequestFailed(f"this launch cannot go on: {text}", details={"run directory": str(facts.get("path"))})
     if kind == "command":
         return RequestFailed(text, command=facts.get("command"), exit_code=facts.get("code"))
     details = {"where": host, **({"trace": str(facts["trace"])} if facts.get("trace") else {})}

@@ -33,6 +33,8 @@ _IDLE = 30.0
 _TICK = 0.5
 #: a turn with a scarce session comes again after at most this, in seconds
 _TURN_PAUSE = 0.3
+#: waiting longer for a turn is worth telling
+_TURN_PATIENCE = 60.0
 
 Say = Callable[[HostError], None]
 Answer = tuple[dict[str, Any], bytes]
@@ -184,9 +186,12 @@ class Host:
             while self._channel is None:
                 try:
                     channel = Channel(self._transport, self._options(), self._on_frame, self._on_end)
-                except NoSession:
+                except NoSession as error:
                     if self._turns is None:
                         raise
+                    if not said and time.monotonic() - since > _TURN_PATIENCE:
+                        said = True
+                        self._tell(Absent(error), say, error)
                     self._turns.wait()
                     time.sleep(_TURN_PAUSE * random.uniform(0.3, 1.0))  # noqa: S311 - not for secrets
                 except HostError as error:

@@ -9,6 +9,7 @@ from dagster_slurm.core import record as records
 from dagster_slurm.core.tracker import Looked, Recorded, Tracked, advance
 from dagster_slurm.core.verdict import PATIENCE, Verdict, decide
 from dagster_slurm.engine.host import Host, Say
+from dagster_slurm.remote.rundir import CANCELLED
 from dagster_slurm.schedulers.scheduler import Scheduler
 
 Fate = Literal["unknown", "going on", "succeeded", "failed"]
@@ -25,6 +26,8 @@ def fate(host: Host, scheduler: Scheduler, directory: str, say: Say | None = Non
     found, _ = host.request("inspect", dir=directory, say=say, patient=True)
     if found.get("collected"):
         return "succeeded" if found["collected"] == "success" else "failed"
+    if found["claim"] == CANCELLED:
+        return "failed"  # before it had a job
     record = records.parse(found["record"])
     job = str((found["job"] or {}).get("id") or found["claim"] or (record.start.job if record.start else ""))
     if not job:

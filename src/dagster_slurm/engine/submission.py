@@ -86,6 +86,7 @@ def _once(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, patie
             needs=list(launch.bundles),
             submit=scheduler.submit(),
             find=scheduler.find(launch.spec.key.job_name),
+            no_job=scheduler.no_job,
             keep=launch.keep,
         )
         if "missing" not in answer:
@@ -129,12 +130,12 @@ def _adopt(answer: dict[str, Any], *, doubtful: bool) -> Submitted:
 def cancel(host: Host, scheduler: Scheduler, launch: Launch) -> list[str]:
     """Ask the scheduler to end the job of a launch; return the ids that were asked for."""
     find = scheduler.find(launch.spec.key.job_name)
-    answer, _ = host.request("cancel", dir=launch.directory, kind=scheduler.kind, find=find)
+    answer, _ = host.request("cancel", dir=launch.directory, kind=scheduler.kind, find=find, no_job=scheduler.no_job)
     return list(answer["cancelled"])
 
 
 def cancel_others(host: Host, scheduler: Scheduler, launch: Launch, winner: str) -> None:
-    """End submissions that lost the claim: one whose reply was lost may have landed late, and must not wait for nodes."""
+    """End submissions that lost the claim: one whose reply was lost may land late, and must not wait for nodes."""
     find = scheduler.find(launch.spec.key.job_name)
     if find:
-        host.request("cancel_others", find=find, spare=winner)
+        host.request("cancel_others", find=find, no_job=scheduler.no_job, spare=winner)

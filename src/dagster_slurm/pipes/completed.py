@@ -13,7 +13,7 @@ from dagster_slurm.pipes.failure import namespaced
 Result = MaterializeResult[Any] | AssetCheckResult
 
 
-class CompletedRun(PipesClientCompletedInvocation, tuple[Result, ...]):
+class CompletedRun(PipesClientCompletedInvocation, tuple[Result, ...]):  # noqa: SLOT001 - its base has attributes
     """A completed invocation that is also a tuple of its results.
 
     So ``return compute.run(...)``, ``yield from compute.run(...)``, ``.get_results()`` and

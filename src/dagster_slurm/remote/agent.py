@@ -12,7 +12,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import frames, rundir, store
+from . import cleaning, frames, rundir, store
 from .commands import Commands
 from .follow import Follower
 from .queues import Queues, private_folder
@@ -77,6 +77,7 @@ class Agent:
             "unwatch": self._unwatch,
             "grant": self._grant,
             "put": self._put,
+            "collected": self._collected,
             "counts": self._counts,
         }.get(head["op"])
         if here is not None:
@@ -150,6 +151,10 @@ class Agent:
             if head["last"] or sys.exc_info()[0] is not None:
                 self._incoming.pop(key, None)
                 incoming.discard()
+
+    def _collected(self, head: Dict[str, Any], _body: bytes) -> None:
+        """Done here, since it is often the last that a client says before it goes."""
+        cleaning.mark_collected(head["dir"], head["outcome"])
 
     def _counts(self, _head: Dict[str, Any], _body: bytes) -> Dict[str, Any]:
         used = os.times()

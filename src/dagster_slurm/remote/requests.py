@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 import time
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, ContextManager, Dict, List, Optional, Set, Tuple
 
 from . import cleaning, rundir, store
 from .commands import Commands
@@ -53,17 +53,15 @@ class Requests:
     def submit(self, head: Head, body: bytes) -> Dict[str, Any]:
         """Make sure that the job of a run directory exists; adopt the one that does."""
         directory = head["dir"]
-        found = rundir.evidence(directory)
+        found = _evidence(directory)
         if rundir.proves_job(found):
             return dict(found, adopted=True)
         self._check_base(head["base"])
         missing = store.have(head["base"], head.get("needs", []))
         if missing:
             return {"missing": missing}
-        parent, name = os.path.split(directory)
-        rundir.make_private(parent)
-        with rundir.lock(os.path.join(parent, "." + name + ".lock"), _LOCK_WAIT):
-            found = rundir.evidence(directory)
+        with self._lock(directory):
+            found = _evidence(directory)
             if rundir.proves_job(found):
                 return dict(found, adopted=True)
             files, rest = _split(head["files"], body)
@@ -74,7 +72,7 @@ class Requests:
 
             fresh = rundir.stage(directory, files, fill)
             # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
-            job = None if fresh else self._look_up(head["find"], directory)
+            job = None if fresh else self._look_up(head, directory)
             adopted = job is not None
             job = job or self._start(head, directory)
             rundir.write_whole(os.path.join(directory, rundir.JOB_ID), json.dumps(job).encode())
@@ -99,35 +97,37 @@ class Requests:
 
     def cancel(self, head: Head) -> Dict[str, Any]:
         """End the jobs of a run directory: those that are known, and those that bear its name."""
+        # A submission that is under way ends first, else its job would slip through.
+        with self._lock(head["dir"]):
+            return self._cancel(head)
+
+    def _cancel(self, head: Head) -> Dict[str, Any]:
         found = rundir.evidence(head["dir"])
-        known = {str(job) for job in (found["job"].get("id"), found["claim"]) if job}
+        known = {str(job) for job in (found["job"].get("id"), found["claim"]) if job and job != rundir.CANCELLED}
         if head["kind"] == "direct":
             ticks = found["job"].get("ticks")
             return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks)]}
         if not known:
-            job = self._look_up(head["find"], head["dir"])
+            # A submission whose reply was lost may still land: its job finds the run claimed, and ends.
+            rundir.claim(head["dir"], rundir.CANCELLED)
+            job = self._look_up(head, head["dir"])
             known = {job["id"]} if job else set()
-        known -= set(head.get("spare", ()))
         if known:
             cluster = found["job"].get("cluster")
             argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
             result = self._commands.run(argv, COMMAND_TIMEOUT)
             if result.code != 0:
                 raise Refused("command", result.err.strip() or "scancel gave no answer", command=argv, code=result.code)
+            cleaning.forget_variables(head["dir"])
         return {"cancelled": sorted(known)}
 
     def cancel_others(self, head: Head) -> Dict[str, Any]:
         """End the jobs that bear a name, but for the one that won the claim."""
-        rows = self._ids(head["find"][:1])
+        rows = self._ids(head["find"][:1], head["no_job"])
         others = sorted({row for row in rows or [] if base_id(row) != base_id(head["spare"])})
         if others:
             self._commands.run(["scancel", *others], COMMAND_TIMEOUT)
         return {"cancelled": others}
-
-    def collected(self, head: Head) -> Dict[str, Any]:
-        """Note that a result was taken over."""
-        cleaning.mark_collected(head["dir"], head["outcome"])
-        return {}
 
     def tail(self, head: Head) -> Tuple[Dict[str, Any], bytes]:
         """Return the last bytes of a file in a run directory."""
@@ -158,13 +158,20 @@ class Requests:
         text = (result.err.strip() + "\n" + result.out.strip()).strip()
         raise Refused("sbatch", text or "sbatch gave no answer", command=head["submit"], code=result.code)
 
-    def _look_up(self, find: List[List[str]], directory: str) -> Optional[Dict[str, Any]]:
-        ids = self._ids(find) if find else []
+    @staticmethod
+    def _lock(directory: str) -> ContextManager[None]:
+        """Only one process at a time changes what becomes of a run directory."""
+        parent, name = os.path.split(directory)
+        rundir.make_private(parent)
+        return rundir.lock(os.path.join(parent, "." + name + ".lock"), _LOCK_WAIT)
+
+    def _look_up(self, head: Head, directory: str) -> Optional[Dict[str, Any]]:
+        ids = self._ids(head["find"], head["no_job"])
         if ids is None:
             raise Refused("lookup", "the queue does not answer, so it is not known whether the job exists")
         return {"id": ids[0], "cluster": "", "time": int(os.stat(directory).st_mtime)} if ids else None
 
-    def _ids(self, find: List[List[str]]) -> Optional[List[str]]:
+    def _ids(self, find: List[List[str]], no_job: List[List[str]]) -> Optional[List[str]]:
         """Return the ids of the jobs that bear a name: from the queue, else from accounting, where there is one.
 
         None if the queue does not answer: a failed look-up is not "absent".
@@ -173,8 +180,10 @@ class Requests:
             result = self._commands.run(argv, COMMAND_TIMEOUT)
             if result.code != 0 and number == 0:
                 return None
-            rows = [line.split("|", 1)[0].strip() for line in result.out.split("\n") if "|" in line]
-            ids = sorted({base_id(row) for row in rows if base_id(row).isdigit()}, key=int)
+            rows = [[field.strip() for field in line.split("|")] for line in result.out.split("\n")]
+            ids = sorted(
+                {base_id(row[0]) for row in rows if row[1:3] not in no_job and base_id(row[0]).isdigit()}, key=int
+            )
             if result.code == 0 and ids:
                 return ids
         return []
@@ -195,6 +204,14 @@ class Requests:
         keep = head.get("keep")
         if keep and cleaning.due(head["base"]) and self._sweeping.acquire(False):
             threading.Thread(target=cleaning.sweep, args=(head["base"], keep), daemon=True).start()
+
+
+def _evidence(directory: str) -> Dict[str, Any]:
+    """Return the evidence of a run directory that may be submitted."""
+    found = rundir.evidence(directory)
+    if found["claim"] == rundir.CANCELLED:
+        raise Refused("cancelled", "it was cancelled before it had a job", path=directory)
+    return found
 
 
 def _split(files: List[List[Any]], body: bytes) -> Tuple[List[rundir.StagedFile], bytes]:

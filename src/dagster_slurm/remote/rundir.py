@@ -14,6 +14,8 @@ _STALE_LOCK = 120.0
 _LOCK_WAIT = 0.05
 
 JOB_ID, CLAIM, RECORD = "job.id", "claim", "record.jsonl"
+#: who holds the claim of a run that was cancelled before it had a job
+CANCELLED = "cancelled"
 
 StagedFile = Tuple[str, int, bytes]
 """Name in the run directory, mode, content."""
@@ -91,6 +93,17 @@ def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) 
             return stage(directory, files, fill)
         raise
     return True
+
+
+def claim(directory: str, holder: str) -> None:
+    """Claim a run directory, unless somebody has: whoever reads another name there does not run."""
+    mine = os.path.join(directory, CLAIM + "." + holder)
+    if not os.path.isdir(directory) or os.path.exists(os.path.join(directory, CLAIM)):
+        return
+    with contextlib.suppress(FileExistsError):
+        _write(mine, holder.encode() + b"\n", 0o600)
+    with contextlib.suppress(FileExistsError):
+        os.link(mine, os.path.join(directory, CLAIM))
 
 
 def make_private(path: str) -> None:

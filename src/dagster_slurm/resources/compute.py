@@ -63,8 +63,8 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> ComputeResource:
         """Return ``local`` when nothing is set, else mode, host and queue from the environment.
 
-        ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` is set. For the rest
-        see :meth:`SlurmResource.from_env`.
+        ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` is set. For the
+        rest see :meth:`SlurmResource.from_env`.
 
         Raises:
             ConfigurationError: a value cannot be understood.
@@ -120,8 +120,8 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             The results that the payload reported, with the job's metadata; return it from the asset as it is.
 
         Raises:
-            SlurmFailure: the payload did not end well, or could not begin. A :class:`dagster.Failure` whose ``error`` is
-                a :class:`~dagster_slurm.errors.DagsterSlurmError` that says what, where, and what to do.
+            SlurmFailure: the payload did not end well, or could not begin. A :class:`dagster.Failure` whose ``error``
+                is a :class:`~dagster_slurm.errors.DagsterSlurmError` that says what, where, and what to do.
         """
         try:
             _refuse(unknown, self.run)

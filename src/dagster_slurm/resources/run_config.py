@@ -12,7 +12,7 @@ from dagster_slurm.core.resources import Resources
 
 
 class SlurmRunConfig(dg.Config):
-    """Run configuration for assets that take ``config: SlurmRunConfig`` and hand it to ``compute.run(config=config)``."""
+    """Run configuration for assets with ``config: SlurmRunConfig`` that hand it to ``compute.run(config=config)``."""
 
     partition: str | None = Field(default=None, description="Partition, or several with commas between.")
     num_nodes: int | None = Field(default=None, description="Number of nodes.")

@@ -13,7 +13,7 @@ from dagster_slurm.transport.ssh.settings import SSHSettings
 
 
 class SSHConnectionResource(dg.ConfigurableResource[Any]):
-    """A login node, reached by the system's OpenSSH. ``host`` alone is enough: the rest may come from ``~/.ssh/config``."""
+    """A login node, reached by the system's OpenSSH. ``host`` is enough: the rest may come from ``~/.ssh/config``."""
 
     host: str = Field(description="Name, address, or alias of ~/.ssh/config.")
     port: int | None = Field(default=None, description="Port; None leaves it to ~/.ssh/config.")

@@ -15,6 +15,7 @@ class Direct:
 
     kind = "direct"
     asks = False
+    no_job: tuple[tuple[str, str], ...] = ()
     queue: tuple[str, ...] = ()
     accounting: tuple[str, ...] = ()
 

@@ -18,6 +18,8 @@ class Scheduler(Protocol):
     #: whether it can be asked why a job ended
     asks: bool
     #: the command that lists this user's jobs, and the one that asks accounting about ``{ids}``; may be empty
+    #: second and third field of a looked-up line that is not a job: one that was refused leaves a line behind
+    no_job: tuple[tuple[str, str], ...]
     queue: tuple[str, ...]
     accounting: tuple[str, ...]
 

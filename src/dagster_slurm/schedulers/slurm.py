@@ -64,6 +64,8 @@ class Slurm:
 
     kind = "slurm"
     asks = True
+    # "Requested node configuration is not available" leaves these in queue and accounting (22.05)
+    no_job: tuple[tuple[str, str], ...] = (("FAILED", "BadConstraints"), ("FAILED", "None assigned"))
     queue: tuple[str, ...] = ("squeue", "-h", "-r", "--me", "--states=all", "-o", _QUEUE_FORMAT)
     accounting: tuple[str, ...] = (
         "sacct",
@@ -84,8 +86,8 @@ class Slurm:
     def find(self, name: str) -> list[list[str]]:
         """Return the look-ups by name, in queue and accounting."""
         return [
-            ["squeue", "-h", "-r", "--me", "--states=all", f"--name={name}", "-o", "%i|%j"],
-            ["sacct", "-X", "-n", "-P", "-S", _SINCE, f"--name={name}", "-o", "JobIDRaw,JobName"],
+            ["squeue", "-h", "-r", "--me", "--states=all", f"--name={name}", "-o", "%i|%T|%r"],
+            ["sacct", "-X", "-n", "-P", "-S", _SINCE, f"--name={name}", "-o", "JobIDRaw,State,NodeList"],
         ]
 
     def queue_row(self, lines: Sequence[str], job: str) -> Row | None:
