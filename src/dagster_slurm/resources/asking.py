@@ -76,7 +76,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         launcher=arguments.launcher,
         resources=_resources(arguments, said, queue, target),
         activation=_activation(said, settings, slurm, target),
-        environment=check_environment(arguments.extra_env),
+        environment={**_data_base(slurm, target), **check_environment(arguments.extra_env)},
         extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
         prelude=tuple(queue.prelude) if slurm else (),
         upload=upload,
@@ -124,12 +124,26 @@ def _activation(said: Said, settings: Settings, slurm: SlurmResource | None, tar
     path = said.pre_deployed_env_path or settings.pre_deployed_env_path
     if path is None:
         return plain(sys.executable if target.local else slurm.remote_python if slurm else "python3")
-    if path.startswith(("~", "$")):
-        expanded = target.host.hello(path)["paths"][path]
-        if expanded is None:
-            raise ConfigurationError(f"pre_deployed_env_path={path!r} has a variable that is not set there")
-        path = str(expanded)
-    return predeployed(path)
+    if not path.startswith(("/", "~", "$")):
+        path = f"{(slurm.env_base if slurm else None) or f'{target.base}/envs'}/{path}"
+    return predeployed(_expanded(path, "pre_deployed_env_path", target))
+
+
+def _expanded(path: str, what: str, target: Target) -> str:
+    """Return a path as the target understands it."""
+    if not path.startswith(("~", "$")):
+        return path
+    expanded = target.host.hello(path)["paths"][path]
+    if expanded is None:
+        raise ConfigurationError(f"{what}={path!r} has a variable that is not set on {target.host.name}")
+    return str(expanded)
+
+
+def _data_base(slurm: SlurmResource | None, target: Target) -> dict[str, str]:
+    """Tell payloads where results live, if the user said so."""
+    if slurm is None or slurm.data_base is None:
+        return {}
+    return {"DAGSTER_SLURM_DATA_BASE": _expanded(slurm.data_base, "data_base", target)}
 
 
 def _skips_upload(arguments: Arguments, settings: Settings) -> bool:

@@ -62,8 +62,12 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         description="Folder for run directories and code, on a file system that all nodes share. ~ and $SCRATCH are "
         "expanded there.",
     )
-    env_base: str | None = Field(default=None, description="Folder for environments; None: below remote_base.")
-    data_base: str | None = Field(default=None, description="Folder for results; None: below remote_base.")
+    env_base: str | None = Field(
+        default=None, description="Where relative pre_deployed_env_path lie; None: <remote_base>/envs."
+    )
+    data_base: str | None = Field(
+        default=None, description="Folder for results: payloads find it in DAGSTER_SLURM_DATA_BASE."
+    )
     remote_python: str = Field(default="python3", description="Python on login and compute nodes: a name or a path.")
     keep_runs_days: float | None = Field(
         default=3.0, description="Days to keep the directory of a run that succeeded and was collected. None: for ever."
