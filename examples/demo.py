@@ -30,15 +30,21 @@ def prepare_home(home: Path = HOME) -> None:
     os.environ["DAGSTER_HOME"] = str(home)
 
 
+def forget_clusters() -> None:
+    """Drop what the environment says of clusters."""
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "DAGSTER_SLURM_"))]:
+        del os.environ[name]
+
+
 def this_machine() -> None:
     """Nothing tells the assets where to run: they run here. Their tables stay in the clone."""
-    for name in [name for name in os.environ if name.startswith("SLURM_")]:
-        del os.environ[name]
+    forget_clusters()
     os.environ["BIKE_COUNTERS_DATA"] = str(FOLDER / "data")
 
 
 def real_cluster() -> None:
     """Bring a cluster up, and let the environment tell the assets of it. Nothing else differs."""
+    forget_clusters()
     sys.path.insert(0, str(REPOSITORY))
     from testcluster import ClusterError, ClusterOptions, up  # noqa: PLC0415  # only this mode needs it
 

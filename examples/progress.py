@@ -123,13 +123,13 @@ class Progress:
 
 
 def _numbers(metadata: dict[str, dg.MetadataValue]) -> str:
-    """Return what fits on a line: numbers and short texts, and which job it was."""
+    """Return what the payload said and fits on a line: numbers and short texts."""
     shown = []
     for key, value in metadata.items():
-        if key.startswith("slurm/") and key not in ("slurm/job_id", "slurm/nodes"):
+        if key.startswith("slurm/"):  # for the UI
             continue
         if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue):
-            shown.append(f"{key.removeprefix('slurm/')} {value.value:,}")
+            shown.append(f"{key} {value.value:,}")
         elif isinstance(value, dg.TextMetadataValue):
-            shown.append(f"{key.removeprefix('slurm/')} {value.value}")
+            shown.append(f"{key} {value.value}")
     return escape(", ".join(shown))

@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 python=$PWD/.venv/bin/python
 cluster=${CLUSTER:-test}
-export CLUSTER=$cluster
+export DAGSTER_SLURM_TEST_CLUSTER=$cluster
 
 if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
     cat >&2 <<-MESSAGE

@@ -23,7 +23,8 @@ PROFILED = {"harbour-bridge", "university", "river-path"}
 
 def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "DAGSTER_"))}
-    return {**kept, "DEMO_FOLDER": str(folder)}
+    cluster = os.environ.get("DAGSTER_SLURM_TEST_CLUSTER", "test")
+    return {**kept, "DEMO_FOLDER": str(folder), "CLUSTER": cluster}
 
 
 @pytest.fixture(scope="module")
