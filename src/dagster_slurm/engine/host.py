@@ -7,7 +7,6 @@ fails nothing that was under way.
 from __future__ import annotations
 
 import itertools
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,24 +16,17 @@ from dagster_slurm.core.tracker import Looked, LookFailed
 from dagster_slurm.engine.answers import error_for
 from dagster_slurm.engine.channel import Channel
 from dagster_slurm.engine.followed import Absent, Back, Followed
+from dagster_slurm.engine.opening import TURN_PAUSE, Opening, too_late
 from dagster_slurm.engine.turns import HOLD, Turns
-from dagster_slurm.errors import CannotConnect, HostError, NoSession
+from dagster_slurm.errors import CannotConnect, HostError
 from dagster_slurm.schedulers.scheduler import Scheduler
 from dagster_slurm.transport.stream import Transport
 
-#: how long a host that never answered is tried, in seconds; one that has answered once is waited for without end
-FIRST_PATIENCE = 90.0
-_RETRY_FROM, _RETRY_TO = 0.5, 10.0
-_BARRED_RETRY = 5.0
 #: the agent sends something at least every 15 s; a channel silent for longer is dead, in seconds
 _SILENCE = 90.0
 #: a channel that nobody uses is closed after so many seconds
 _IDLE = 30.0
 _TICK = 0.5
-#: a turn with a scarce session comes again after at most this, in seconds
-_TURN_PAUSE = 0.3
-#: waiting longer for a turn is worth telling
-_TURN_PATIENCE = 60.0
 
 Say = Callable[[HostError], None]
 Answer = tuple[dict[str, Any], bytes]
@@ -51,9 +43,13 @@ class _Pending:
         self._answer = answer
         self._done.set()
 
-    def wait(self) -> Answer | HostError:
-        self._done.wait()
+    def wait(self, seconds: float | None) -> Answer | HostError:
+        self._done.wait(seconds)
         return self._answer
+
+    @property
+    def answered(self) -> bool:
+        return self._done.is_set()
 
 
 class Host:
@@ -71,7 +67,9 @@ class Host:
         self._scheduler = scheduler
         self._turns = turns
         self._lock = threading.Lock()
-        self._opening = threading.Lock()
+        self._one_opens = threading.Lock()
+        self._opening = Opening(self.name, self._make, turns, self._tell)
+        self._say: Say | None = None
         self._channel: Channel | None = None
         self._answered_once = False
         self._heard = self._used = time.monotonic()
@@ -91,7 +89,14 @@ class Host:
         return self._hello[folder]
 
     def request(
-        self, operation: str, body: bytes = b"", *, say: Say | None = None, patient: bool = False, **fields: Any
+        self,
+        operation: str,
+        body: bytes = b"",
+        *,
+        say: Say | None = None,
+        patient: bool = False,
+        within: float | None = None,
+        **fields: Any,
     ) -> Answer:
         """Ask the agent, however often it takes.
 
@@ -100,14 +105,16 @@ class Host:
             body: what goes with it.
             say: called when the way is barred and we wait.
             patient: wait without end even for a host that never answered (its jobs are known to exist).
+            within: give up after so many seconds.
             fields: of the request.
 
         Raises:
-            HostError: the host never answered, or refuses us.
+            HostError: the host never answered, or refuses us, or did not answer in time.
             RequestFailed: it answered that it cannot.
         """
+        deadline = None if within is None else time.monotonic() + within
         while True:
-            channel = self._open(say, patient)
+            channel = self._open(say, patient, deadline)
             number, pending = next(self._numbers), _Pending()
             with self._lock:
                 if self._channel is not channel:
@@ -118,7 +125,9 @@ class Host:
                 channel.send({"id": number, "op": operation, **fields}, body)
             except CannotConnect as error:
                 self._lost(channel, error)
-            answer = pending.wait()
+            answer = pending.wait(_left(deadline))
+            if not pending.answered:
+                raise too_late(self.name)
             if isinstance(answer, HostError):
                 continue
             self._used = time.monotonic()
@@ -180,35 +189,20 @@ class Host:
 
     # --- the channel
 
-    def _open(self, say: Say | None, patient: bool) -> Channel:
-        with self._opening:
-            since, retry, said = time.monotonic(), _RETRY_FROM, False
+    def _open(self, say: Say | None, patient: bool, deadline: float | None = None) -> Channel:
+        if not self._one_opens.acquire(timeout=-1 if deadline is None else max(deadline - time.monotonic(), 0)):
+            raise too_late(self.name)
+        try:
+            self._say = say
             while self._channel is None:
-                try:
-                    channel = Channel(self._transport, self._options(), self._on_frame, self._on_end)
-                except NoSession as error:
-                    if self._turns is None:
-                        raise
-                    if not said and time.monotonic() - since > _TURN_PATIENCE:
-                        said = True
-                        self._tell(Absent(error), say, error)
-                    self._turns.wait()
-                    time.sleep(_TURN_PAUSE * random.uniform(0.3, 1.0))  # noqa: S311 - not for secrets
-                except HostError as error:
-                    waits = patient or self._answered_once
-                    passing = isinstance(error, CannotConnect) and error.passing
-                    if not waits and not (passing and time.monotonic() - since < FIRST_PATIENCE):
-                        raise
-                    if not said:
-                        said = True
-                        self._tell(Absent(error), say, error)
-                    time.sleep(retry if passing else _BARRED_RETRY)
-                    retry = min(retry * 2, _RETRY_TO)
-                else:
-                    self._opened(channel)
-            if said:
-                self._tell(Back(), None, None)
+                self._opened(self._opening.open(known=patient or self._answered_once, deadline=deadline))
             return self._channel
+        finally:
+            self._say = None
+            self._one_opens.release()
+
+    def _make(self) -> Channel:
+        return Channel(self._transport, self._options(), self._on_frame, self._lost)
 
     def _opened(self, channel: Channel) -> None:
         with self._lock:
@@ -216,8 +210,6 @@ class Host:
             self._answered_once = True
             self._heard = self._used = time.monotonic()
             runs = list(self._runs.values())
-        if self._turns is not None:
-            self._turns.served()
         for followed in runs:
             self._watch(followed)
 
@@ -234,13 +226,14 @@ class Host:
             credit=followed.credit(),
         )
 
-    def _tell(self, item: Absent | Back, say: Say | None, error: HostError | None) -> None:
+    def _tell(self, error: HostError | None) -> None:
+        """Let all who wait know that the way is barred, or (None) free again."""
         with self._lock:
             runs = list(self._runs.values())
         for followed in runs:
-            followed.put(item)
-        if say is not None and error is not None:
-            say(error)
+            followed.put(Back() if error is None else Absent(error))
+        if self._say is not None and error is not None:
+            self._say(error)
 
     def _on_frame(self, head: dict[str, Any], body: bytes) -> None:
         """Called by the thread that reads the channel."""
@@ -260,9 +253,6 @@ class Host:
             with self._lock:
                 runs = list(self._runs.values())
             self._deliver(event, head, runs)
-
-    def _on_end(self, channel: Channel, error: HostError) -> None:
-        self._lost(channel, error)
 
     def _lost(self, channel: Channel, error: HostError) -> None:
         with self._lock:
@@ -330,11 +320,14 @@ class Host:
                 self.close()
             elif not busy and self._turns and now - channel.opened > HOLD and self._turns.others_wait():
                 self.close()
-                time.sleep(_TURN_PAUSE)
+                time.sleep(TURN_PAUSE)
 
     def _open_again(self) -> None:
         try:
             self._open(None, patient=True)
         except HostError:
-            # told to the runs already; whoever asks next hears it too
-            time.sleep(_BARRED_RETRY)
+            return  # told to the runs already; we come back
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)

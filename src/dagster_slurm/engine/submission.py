@@ -127,10 +127,21 @@ def _adopt(answer: dict[str, Any], *, doubtful: bool) -> Submitted:
     return Submitted(job, bool(answer["adopted"]), doubtful, time.monotonic())
 
 
-def cancel(host: Host, scheduler: Scheduler, launch: Launch) -> list[str]:
-    """Ask the scheduler to end the job of a launch; return the ids that were asked for."""
-    find = scheduler.find(launch.spec.key.job_name)
-    answer, _ = host.request("cancel", dir=launch.directory, kind=scheduler.kind, find=find, no_job=scheduler.no_job)
+def cancel(host: Host, scheduler: Scheduler, launch: Launch, within: float | None = None) -> list[str]:
+    """Ask the scheduler to end the job of a launch; return the ids that were asked for.
+
+    Raises:
+        HostError: the host did not answer ``within`` that many seconds.
+        RequestFailed: the scheduler did not take it.
+    """
+    answer, _ = host.request(
+        "cancel",
+        within=within,
+        dir=launch.directory,
+        kind=scheduler.kind,
+        find=scheduler.find(launch.spec.key.job_name),
+        no_job=scheduler.no_job,
+    )
     return list(answer["cancelled"])
 
 

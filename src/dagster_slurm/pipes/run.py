@@ -36,6 +36,10 @@ from dagster_slurm.pipes.telling import Telling
 from dagster_slurm.schedulers.scheduler import Scheduler
 
 
+#: how long a cancelled run waits for its host to take the cancellation, in seconds
+_CANCEL_WITHIN = 10.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """One call of ``run``.
@@ -120,11 +124,22 @@ def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) ->
         return submitted, following, following.verdict(on_tick=_deadline(target, call, launch, begun))
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         if call.forward_termination and cancels_job(call.context, local=target.local):
-            asked = cancel(target.host, target.scheduler, launch)
-            text = f"The run was cancelled, and with it job {', '.join(asked) or 'none: it had ended before'}."
-            raise dg.Failure(text, allow_retries=False) from None
+            raise dg.Failure(_cancelled(target, launch, submitted), allow_retries=False) from None
         call.context.log.warning(_left_running(target, submitted))
         raise
+
+
+def _cancelled(target: Target, launch: Launch, submitted: Submitted | None) -> str:
+    """Cancel the job; return what came of it. A host that is away must not keep the run from ending."""
+    try:
+        asked = cancel(target.host, target.scheduler, launch, within=_CANCEL_WITHIN)
+    except DagsterSlurmError as error:
+        job = f"job {submitted.id}" if submitted else f"a job named {launch.spec.key.job_name}"
+        return (
+            f"The run was cancelled, but {job} on {target.host.name} could not be: {error.message}. "
+            f"Cancel it by hand: scancel --me --name={launch.spec.key.job_name}"
+        )
+    return f"The run was cancelled, and with it job {', '.join(asked) or 'none: it had ended before'}."
 
 
 def _announce(target: Target, call: Call, submitted: Submitted) -> None:
