@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.pipes.client import PipesContextInjector
 from dagster._core.pipes.utils import open_pipes_session
-from dagster_pipes import PipesContextData, PipesDefaultContextLoader, PipesParams
 
 from dagster_slurm.core.causes import job_error
 from dagster_slurm.core.facts import Ended, facts
@@ -22,22 +18,18 @@ from dagster_slurm.core.spec import LaunchKey, RunPaths
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine import previous
 from dagster_slurm.engine.following import Following
-from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.plan import Ask, Place, plan
 from dagster_slurm.engine.submission import Submitted, cancel, cancel_others, submit
+from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import DagsterSlurmError, HostError, JobError, WaitedTooLong
 from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.completed import CompletedRun
+from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.failure import failure
-from dagster_slurm.pipes.interruption import cancels_job, run_is_cancelled
+from dagster_slurm.pipes.interruption import cancelled, cancels_job, left_running, run_is_cancelled
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
-from dagster_slurm.schedulers.scheduler import Scheduler
-
-
-#: how long a cancelled run waits for its host to take the cancellation, in seconds
-_CANCEL_WITHIN = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,20 +53,6 @@ class Call:
     forward_termination: bool = True
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where runs go: a host, what is spoken there, and the base folder as the user wrote it."""
-
-    host: Host
-    scheduler: Scheduler
-    base: str
-
-    @property
-    def local(self) -> bool:
-        """Whether payloads are processes beside Dagster."""
-        return not self.scheduler.asks
-
-
 def run(target: Target, call: Call) -> CompletedRun:
     """Run a payload to its end.
 
@@ -93,11 +71,11 @@ def _run(target: Target, call: Call) -> CompletedRun:
     if run_is_cancelled(call.context):
         raise dg.Failure("The run is being cancelled: nothing was submitted.", allow_retries=False)
     say = _say(call.context)
-    place = _place(target, say)
+    place = target.place(say)
     key = _key(target, call, place, say)
     paths = RunPaths(place.directory(key))
     reader = RunMessageReader(paths.messages)
-    injector = _ContextFile(paths.context)
+    injector = ContextFile(paths.context)
     with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
         launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
         handles.remember(call.context, key, launch.directory, target.host.name)
@@ -124,22 +102,9 @@ def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) ->
         return submitted, following, following.verdict(on_tick=_deadline(target, call, launch, begun))
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         if call.forward_termination and cancels_job(call.context, local=target.local):
-            raise dg.Failure(_cancelled(target, launch, submitted), allow_retries=False) from None
-        call.context.log.warning(_left_running(target, submitted))
+            raise dg.Failure(cancelled(target, launch, submitted), allow_retries=False) from None
+        call.context.log.warning(left_running(target, submitted))
         raise
-
-
-def _cancelled(target: Target, launch: Launch, submitted: Submitted | None) -> str:
-    """Cancel the job; return what came of it. A host that is away must not keep the run from ending."""
-    try:
-        asked = cancel(target.host, target.scheduler, launch, within=_CANCEL_WITHIN)
-    except DagsterSlurmError as error:
-        job = f"job {submitted.id}" if submitted else f"a job named {launch.spec.key.job_name}"
-        return (
-            f"The run was cancelled, but {job} on {target.host.name} could not be: {error.message}. "
-            f"Cancel it by hand: scancel --me --name={launch.spec.key.job_name}"
-        )
-    return f"The run was cancelled, and with it job {', '.join(asked) or 'none: it had ended before'}."
 
 
 def _announce(target: Target, call: Call, submitted: Submitted) -> None:
@@ -163,15 +128,6 @@ def _deadline(target: Target, call: Call, launch: Launch, begun: float) -> Calla
             )
 
     return check
-
-
-def _left_running(target: Target, submitted: Submitted | None) -> str:
-    job = f"job {submitted.id}" if submitted else "a job that may just have been submitted"
-    end = f" To end it: scancel {submitted.id}" if submitted else ""
-    return (
-        f"This process was told to stop, but the run was not cancelled: {job} on {target.host.name} runs on. "
-        f"Retry the run from failure to re-attach to it.{end}"
-    )
 
 
 def _collected(target: Target, launch: Launch, submitted: Submitted, ended: Ended) -> None:
@@ -209,35 +165,8 @@ def _key(target: Target, call: Call, place: Place, say: Callable[[HostError], No
     return known
 
 
-def _place(target: Target, say: Callable[[HostError], None]) -> Place:
-    hello = target.host.hello(target.base, say)
-    base = hello["paths"][target.base]
-    if base is None:
-        raise DagsterSlurmError(
-            f"remote_base={target.base!r} has a variable that is not set on {target.host.name}",
-            hint="Name a folder that exists there, such as ~/dagster-slurm.",
-        )
-    return Place(str(base), base in hello["late"])
-
-
 def _say(context: handles.Context) -> Callable[[HostError], None]:
     def say(error: HostError) -> None:
         context.log.warning(f"{error}\nTrying again; nothing was submitted yet.")
 
     return say
-
-
-class _ContextFile(PipesContextInjector):
-    """The Pipes context as a file of the run directory: it can be large."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.content = b""
-
-    @contextmanager
-    def inject_context(self, context_data: PipesContextData) -> Iterator[PipesParams]:
-        self.content = json.dumps(context_data).encode()
-        yield {PipesDefaultContextLoader.FILE_PATH_KEY: self._path}
-
-    def no_messages_debug_text(self) -> str:
-        return f"The context lies in {self._path}."

@@ -14,6 +14,7 @@ from dagster_slurm.core.options import from_options, from_requirements
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.engine.plan import Ask
+from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.environment import Activation, plain, predeployed
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -22,7 +23,7 @@ from dagster_slurm.payloads.interpreter import interpreter_of
 from dagster_slurm.payloads.payload import Payload
 from dagster_slurm.payloads.resolve import resolve
 from dagster_slurm.pipes.handles import Context, call_name
-from dagster_slurm.pipes.run import Call, Target
+from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.metadata import Said, from_metadata
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource

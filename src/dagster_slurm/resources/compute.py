@@ -13,13 +13,14 @@ from pydantic import Field
 
 from dagster_slurm.core.options import suggestion
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.handles import Context
-from dagster_slurm.pipes.run import Target, run
+from dagster_slurm.pipes.run import run
 from dagster_slurm.resources import targets
 from dagster_slurm.resources.asking import Arguments, call_for
 from dagster_slurm.resources.environment import Variables

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dagster_slurm.core.names import digest
 from dagster_slurm.engine.host import Host
+from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.turns import Turns
-from dagster_slurm.pipes.run import Target
 from dagster_slurm.resources.slurm import SlurmResource
 from dagster_slurm.schedulers.direct import Direct
 from dagster_slurm.schedulers.scheduler import Scheduler

@@ -91,7 +91,7 @@ def explain_client(place: Place, exit_code: int | None, text: str) -> HostError:
 
 def _is_missing(program: str, text: str) -> bool:
     """Say whether a shell complains about a program; csh then exits with 1."""
-    complaint = rf"{re.escape(program)}.*(?:not found|No such file|Permission denied|cannot execute)"
+    complaint = rf"{re.escape(program.removeprefix('~'))}.*(?:not found|No such file|Permission denied|cannot execute)"
     return re.search(complaint, text, re.IGNORECASE) is not None
 
 

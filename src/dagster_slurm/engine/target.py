@@ -1,0 +1,40 @@
+"""Where runs go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dagster_slurm.engine.host import Host, Say
+from dagster_slurm.engine.plan import Place
+from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.schedulers.scheduler import Scheduler
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where runs go: a host, what is spoken there, and the base folder as the user wrote it."""
+
+    host: Host
+    scheduler: Scheduler
+    base: str
+
+    @property
+    def local(self) -> bool:
+        """Whether payloads are processes beside Dagster."""
+        return not self.scheduler.asks
+
+    def place(self, say: Say | None = None) -> Place:
+        """Return the base folder as the host understands it.
+
+        Raises:
+            ConfigurationError: it has a variable that is not set there.
+            HostError: the host never answered, or refuses us.
+        """
+        hello = self.host.hello(self.base, say)
+        base = hello["paths"][self.base]
+        if base is None:
+            raise ConfigurationError(
+                f"remote_base={self.base!r} has a variable that is not set on {self.host.name}",
+                hint="Name a folder that exists there, such as ~/dagster-slurm.",
+            )
+        return Place(str(base), base in hello["late"])
