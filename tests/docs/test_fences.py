@@ -24,7 +24,9 @@ def fences(language: str) -> list[object]:
 
 def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "DAGSTER_"))}
-    return {**kept, "DAGSTER_HOME": str(folder), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    home = folder / ".." / f"{folder.name}-dagster"
+    home.mkdir(exist_ok=True)
+    return {**kept, "DAGSTER_HOME": str(home.resolve()), "DAGSTER_DISABLE_TELEMETRY": "yes"}
 
 
 def run(folder: Path, *arguments: str) -> str:
