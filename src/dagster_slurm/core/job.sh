@@ -40,7 +40,8 @@ finish() {
     signalled=false
     # shellcheck disable=SC2249
     case " $SIGNALS " in *" TERM "* | *" INT "* | *" HUP "*) signalled=true ;; esac
-    [ "$1" -le 128 ] || signalled=true
+    # a shell's way to say that a signal ended something; codes above are the payload's own (255: sys.exit(-1))
+    { [ "$1" -le 128 ] || [ "$1" -gt 192 ]; } || signalled=true
     record exit "$(printf '"code":%d,"signalled":%s,"signals":"%s","phase":"%s","text":%s,"sizes":{"stdout":%d,"stderr":%d,"messages":%d}' \
         "$1" "$signalled" "${SIGNALS# }" "$2" "$3" \
         "$(size "stdout.$RESTART")" "$(size "stderr.$RESTART")" "$(size "messages.$RESTART.jsonl")")"

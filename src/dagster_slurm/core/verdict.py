@@ -102,7 +102,7 @@ def _by_itself(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
 def _signalled(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
     """A signal says how, not why: payloads trap TERM, save, and exit 0."""
     usage = tracked.record.usage
-    signal = usage.signal if usage else max(ended.code - 128, 0)
+    signal = (usage.signal if usage else 0) or max(ended.code - 128, 0)
     if not tracked.asks:
         cause: Cause = "interrupted" if ended.signals else "signal"
         return Verdict(cause, "the job's own record", ended.code, signal, ended)

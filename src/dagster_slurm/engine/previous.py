@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 from dagster_slurm.core import record as records
 from dagster_slurm.core.tracker import Looked, Recorded, Tracked, advance
@@ -29,10 +29,11 @@ def fate(host: Host, scheduler: Scheduler, directory: str, say: Say | None = Non
     if found["claim"] == CANCELLED:
         return "failed"  # before it had a job
     record = records.parse(found["record"])
-    job = str((found["job"] or {}).get("id") or found["claim"] or (record.start.job if record.start else ""))
+    submitted: dict[str, Any] = found["job"] or {}
+    job = str(submitted.get("id") or found["claim"] or (record.start.job if record.start else ""))
     if not job:
         return "unknown"
-    ticks = (found["job"] or {}).get("ticks")
+    ticks: str | None = submitted.get("ticks")
     begun = time.monotonic()
     tracked, _ = advance(Tracked(job, begun, scheduler.asks), Recorded(record, begun, whole=True), begun)
     while True:

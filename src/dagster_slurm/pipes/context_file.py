@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from dagster._core.pipes.client import PipesContextInjector
@@ -25,7 +25,7 @@ class ContextFile(PipesContextInjector):
         self.content = b""
 
     @contextmanager
-    def inject_context(self, context_data: PipesContextData) -> Iterator[PipesParams]:
+    def inject_context(self, context_data: PipesContextData) -> Generator[PipesParams]:
         """Keep the context, and yield where the payload finds it."""
         self.content = json.dumps(context_data).encode()
         yield {PipesDefaultContextLoader.FILE_PATH_KEY: self._path}

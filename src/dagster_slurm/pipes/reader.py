@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -33,7 +33,7 @@ class RunMessageReader(PipesMessageReader):
         self._damaged = 0
 
     @contextmanager
-    def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
+    def read_messages(self, handler: PipesMessageHandler) -> Generator[PipesParams]:
         """Yield what the payload needs to know; messages come through :meth:`feed`."""
         self._handler = handler
         try:

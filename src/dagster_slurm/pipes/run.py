@@ -84,11 +84,10 @@ def _run(target: Target, call: Call) -> CompletedRun:
         telling.echo.finish()
         exception = reader.finish(following.tracked.record.restart)
         ended = Ended(following.tracked, verdict, launch.spec.resources, launch.directory, submitted.time)
-        if not verdict.success:
-            log = _log(following, ended, telling)
+        error = None if verdict.success else _error(launch, ended, _log(following, ended, telling), exception)
         _collected(target, launch, submitted, ended)
-        if not verdict.success:
-            raise _error(launch, ended, log, exception)
+        if error is not None:
+            raise error
         return CompletedRun(session, facts(ended))
 
 
