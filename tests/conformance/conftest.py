@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
+from tests.clusters import cluster, make_cluster
+from tests.conformance import rows
+from tests.conformance.driver import Rig
+
+__all__ = ["cluster", "make_cluster"]
+
+REAL = pytest.param("real", marks=pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Iterator[Path]:
+    """Where the sockets of shared connections lie: a short path."""
+    folder = Path(tempfile.mkdtemp(prefix="dslc-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _private(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(runtime))
+
+
+@pytest.fixture(params=["local", "faked", REAL])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """Each row."""
+    yield from _rig(request, tmp_path)
+
+
+@pytest.fixture(params=["faked", REAL])
+def slurm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """Each row with a scheduler that can be asked."""
+    yield from _rig(request, tmp_path)
+
+
+@pytest.fixture
+def faked(tmp_path: Path) -> Iterator[Rig]:
+    """The row in which everything can go wrong."""
+    with rows.faked(tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def real(cluster) -> Iterator[Rig]:
+    with rows.real(cluster) as rig:
+        yield rig
+
+
+def _rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    if request.param == "real":
+        with rows.real(request.getfixturevalue("cluster")) as rig:
+            yield rig
+    else:
+        with getattr(rows, request.param)(tmp_path) as rig:
+            yield rig

@@ -1,0 +1,248 @@
+"""Runs payloads through the engine, without Dagster, and keeps all that was heard of them."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagster_slurm.core.resources import Resources
+from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
+from dagster_slurm.core.tracker import Event, Tracked
+from dagster_slurm.core.verdict import Verdict
+from dagster_slurm.engine.following import Following
+from dagster_slurm.engine.host import Host
+from dagster_slurm.engine.launch import Launch
+from dagster_slurm.engine.plan import support
+from dagster_slurm.engine.submission import Submitted, cancel_others, submit
+from dagster_slurm.engine.turns import Turns
+from dagster_slurm.errors import HostError, SubmissionDelayed
+from dagster_slurm.schedulers.scheduler import Scheduler
+from dagster_slurm.transport.stream import Transport
+
+#: how long a test waits for anything at all, in seconds
+PATIENCE = 60.0
+
+_numbers = itertools.count(1)
+
+
+class Heard:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.stdout = b""
+        self.stderr = b""
+        self.said: dict[int, bytes] = {}
+        self.events: list[Event] = []
+        self.absences: list[HostError | None] = []
+        self.delays: list[SubmissionDelayed] = []
+
+    def output(self, stream: str, data: bytes) -> None:
+        setattr(self, stream, getattr(self, stream) + data)
+
+    def messages(self, restart: int, data: bytes) -> None:
+        self.said[restart] = self.said.get(restart, b"") + data
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def absent(self, error: HostError | None) -> None:
+        self.absences.append(error)
+
+    def delayed(self, error: SubmissionDelayed) -> None:
+        self.delays.append(error)
+
+    def kinds(self) -> list[str]:
+        """Names of the events."""
+        return [type(event).__name__ for event in self.events]
+
+
+@dataclass(frozen=True)
+class Played:
+    """What became of a launch."""
+
+    verdict: Verdict
+    heard: Heard
+    tracked: Tracked
+    submitted: Submitted
+    launch: Launch
+    seconds: float
+
+    @property
+    def cause(self) -> str:
+        return self.verdict.cause
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.launch.directory)
+
+
+class Play:
+    """A launch that a thread takes to its end."""
+
+    def __init__(self, rig: Rig, launch: Launch, host: Host) -> None:
+        self.launch = launch
+        self.heard = Heard()
+        self.submitted: Submitted | None = None
+        self.following: Following | None = None
+        self._played: Played | None = None
+        self._error: BaseException | None = None
+        self._rig = rig
+        self._host = host
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.launch.directory)
+
+    @property
+    def job(self) -> int:
+        """Its id, once it is submitted."""
+        self.until(lambda: self.submitted is not None)
+        assert self.submitted is not None
+        return int(self.submitted.id)
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def file(self, name: str) -> Path:
+        """A file in the payload's working directory."""
+        return self.directory / "work" / name
+
+    def until(self, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
+        """Wait for something, as long as the launch is not over."""
+        until(lambda: condition() or self.over, timeout)
+        if self._error is not None:
+            raise self._error
+        assert condition(), f"it ended first: {self._played}"
+
+    def until_begun(self) -> int:
+        """Wait for the payload's ``touch begun``; return the job's id."""
+        self.until(lambda: self.submitted and self.file("begun").exists())
+        return self.job
+
+    def result(self, timeout: float = PATIENCE) -> Played:
+        self._thread.join(timeout)
+        assert self.over, f"not over after {timeout} s: {self.following and self.following.tracked}"
+        if self._error is not None:
+            raise self._error
+        assert self._played is not None
+        return self._played
+
+    def error(self, timeout: float = PATIENCE) -> BaseException:
+        """What the launch failed with, before there was a job."""
+        self._thread.join(timeout)
+        assert self._error is not None, self._played
+        return self._error
+
+    def _run(self) -> None:
+        begun = time.monotonic()
+        try:
+            self.submitted = submit(self._host, self._rig.scheduler, self.launch, self.heard)
+            self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
+            verdict = self.following.verdict()
+            tracked = self.following.tracked
+            outcome = "success" if verdict.success else "failure"
+            self._host.notify("collected", dir=self.launch.directory, outcome=outcome)
+            if self.submitted.doubtful or tracked.job != self.submitted.id:
+                cancel_others(self._host, self._rig.scheduler, self.launch, tracked.job)
+            seconds = time.monotonic() - begun
+            self._played = Played(verdict, self.heard, tracked, self.submitted, self.launch, seconds)
+        except BaseException as error:  # noqa: BLE001 - handed to the test's thread
+            self._error = error
+
+
+@dataclass
+class Rig:
+    """One row: where payloads run, and how one gets there.
+
+    Args:
+        kind: ``local``, ``faked`` or ``real``.
+        transport: makes the way there; each process would have one of its own.
+        scheduler: what is spoken there.
+        base: the base folder.
+        shared: a folder that all payloads may write to.
+        turns: makes the taking of turns.
+        backstage: the fake, or the real cluster.
+    """
+
+    kind: str
+    transport: Callable[[], Transport]
+    scheduler: Scheduler
+    base: Path
+    shared: Path
+    turns: Callable[[], Turns] | None = None
+    backstage: Any = None
+    resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    _hosts: list[Host] = field(default_factory=list[Host])
+
+    @property
+    def slurm(self) -> bool:
+        return self.kind != "local"
+
+    @property
+    def host(self) -> Host:
+        """The host, as this process sees it."""
+        return self._hosts[0] if self._hosts else self.another_host()
+
+    def another_host(self) -> Host:
+        """The host, as another process would see it."""
+        turns = self.turns() if self.turns else None
+        self._hosts.append(Host(self.transport(), self.scheduler, turns))
+        return self._hosts[-1]
+
+    def launch(
+        self,
+        *command: str,
+        key: LaunchKey | None = None,
+        environment: Mapping[str, str] | None = None,
+        prelude: tuple[str, ...] = (),
+        base: str | None = None,
+        context: bytes = b"{}",
+        metered: bool = True,
+        keep: Mapping[str, float] | None = None,
+        **resources: Any,
+    ) -> Launch:
+        """A launch of a command; of one word: of a line for bash. Unnamed ones are all different."""
+        key = key or LaunchKey(f"run-{next(_numbers)}", "step", "call")
+        base = base or str(self.base)
+        paths = RunPaths(f"{base}/runs/{key.folder}")
+        spec = RunSpec(
+            key=key,
+            paths=paths,
+            command=command if len(command) > 1 else ("bash", "-c", *command),
+            resources=Resources(**{**self.resources, **resources}),
+            environment={"MESSAGES": paths.messages, "SHARED": str(self.shared), **(environment or {})},
+            prelude=prelude,
+            meter=("python3", "-I", "-S", f"{base}/store/{support().key}/bundled/meter.py") if metered else (),
+        )
+        return Launch(spec, base, context, {support().key: support()} if metered else {}, keep=keep)
+
+    def begin(self, *command: str, host: Host | None = None, **options: Any) -> Play:
+        """Start a launch, see :meth:`launch`."""
+        return self.take_up(self.launch(*command, **options), host)
+
+    def take_up(self, launch: Launch, host: Host | None = None) -> Play:
+        """Submit or adopt a launch, and follow it."""
+        return Play(self, launch, host or self.host)
+
+    def run(self, *command: str, timeout: float = PATIENCE, **options: Any) -> Played:
+        """Take a launch to its end."""
+        return self.begin(*command, **options).result(timeout)
+
+    def close(self) -> None:
+        for host in self._hosts:
+            host.close()
+
+
+def until(condition: Callable[[], object], timeout: float = PATIENCE) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s"
+        time.sleep(0.02)
