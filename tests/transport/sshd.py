@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -92,11 +93,12 @@ class Sshd:
 
     def stop(self) -> None:
         """End the server and every connection to it."""
-        assert self._process is not None
-        for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self._process.wait()
+        if self._process is not None:
+            for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            self._process.wait()
+            self._process = None
 
     def remove(self) -> None:
         self.stop()
@@ -133,7 +135,7 @@ class Sshd:
         return (self.folder / "log").read_text(errors="replace")
 
     def logins(self) -> int:
-        return self.log().count("Accepted ")
+        return len(re.findall(r"Accepted \S+ for ", self.log()))
 
     def connections(self) -> int:
         return self.log().count("Connection from 127.0.0.1") - 1  # the first is our own look at whether it answers
