@@ -100,7 +100,7 @@ class Agent:
         try:
             result: Any = method(head, body)
             if isinstance(result, tuple):
-                result, extra = cast(Tuple[Dict[str, Any], bytes], result)
+                result, extra = cast("Tuple[Dict[str, Any], bytes]", result)
             answer: Dict[str, Any] = {"re": head.get("id"), "ok": result}
         except Exception as error:  # noqa: BLE001 - a fault of ours must reach the person at the other end, not a log here
             answer, extra = {"re": head.get("id"), "error": _facts(error)}, b""

@@ -134,7 +134,7 @@ class Requests:
     def tail(self, head: Head) -> Tuple[Dict[str, Any], bytes]:
         """Return the last bytes of a file in a run directory."""
         try:
-            path: str = os.path.join(head["dir"], head["file"])
+            path = os.path.join(str(head["dir"]), str(head["file"]))
             with open(path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - int(head["bytes"]), 0))
