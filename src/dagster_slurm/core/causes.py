@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster_slurm.core.facts import Ended, peak_mebibytes, requested_mebibytes
@@ -151,7 +151,7 @@ def _signals(ended: Ended) -> str:
 def _traceback(exception: Mapping[str, Any] | None) -> str:
     if not exception:
         return ""
-    stack = exception.get("stack") or []
+    stack: Sequence[object] = exception.get("stack") or ()
     return "".join(str(line) for line in stack) + _exception(exception)
 
 
