@@ -38,8 +38,8 @@ _OUT_OF_MEMORY_CODE = "0:125"
 #: a name is looked up in accounting from this long ago; without a start sacct looks at today only
 _SINCE = "now-30days"
 
-#: "not now". Of what violates a policy, only the number of submitted jobs passes by itself: the line after its name speaks
-#: of "job submit limit" whatever the reason is.
+#: "not now". Of what violates a policy, only the number of submitted jobs passes by itself; the line after the limit's
+#: name speaks of a "job submit limit" whatever it was.
 _LATER = re.compile(
     r"(Assoc|QOS)\w*SubmitJob\w*Limit|MaxJobCount|queue is full"
     r"|Unable to contact slurm controller|Socket timed out|Connection refused|temporarily unable|Resource temporarily"
