@@ -21,7 +21,7 @@ from dagster_slurm.transport.local import LocalTransport
 from dagster_slurm.transport.ssh import SSHSettings, SSHTransport
 from dagster_slurm.transport.stream import Transport
 
-from .accounts import NOISE, Account
+from .accounts import NOISE, PREFIX, Account
 from .peer import Peer
 from .sshd import Sshd
 from .wait import until
@@ -129,7 +129,7 @@ def peer(place: Place) -> Iterator[Peer]:
 
 def children() -> list[psutil.Process]:
     """Our own child processes but for sshd: a stream has one. (The shared connection is nobody's child.)"""
-    return [child for child in psutil.Process().children() if not child.name().startswith("dslt-")]
+    return [child for child in psutil.Process().children() if not child.name().startswith(PREFIX)]
 
 
 def lives(process: psutil.Process) -> bool:

@@ -181,6 +181,18 @@ def test_a_lost_connection_is_opened_again(sshd: Servers) -> None:
     assert counts.logins == server.logins() == 2
 
 
+def test_a_lost_connection_is_opened_again_once_for_all_processes(sshd: Servers) -> None:
+    server = sshd()
+    transport = SSHTransport(server.settings())
+    transport.open().close()
+    for master in masters(server):
+        master.kill()
+    said = in_processes(server.settings(), 6)
+    transport.open().close()
+    assert [line.split()[0] for line in said] == ["open"] * 6
+    assert server.logins() == 2
+
+
 def test_a_server_that_was_away(sshd: Servers) -> None:
     server = sshd()
     transport = SSHTransport(server.settings())

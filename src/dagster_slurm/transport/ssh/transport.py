@@ -10,7 +10,7 @@ from dagster_slurm.errors import CannotConnect, HostError, NoSession
 from dagster_slurm.transport.process import Beginning, ProcessStream
 from dagster_slurm.transport.ssh import askpass, config
 from dagster_slurm.transport.ssh.counting import counts
-from dagster_slurm.transport.ssh.explain import SSH_FAILED, explain_client
+from dagster_slurm.transport.ssh.explain import explain_client, says_connection_lost
 from dagster_slurm.transport.ssh.master import Host, Master
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
@@ -85,12 +85,9 @@ def _open_over(host: Host, master: Master) -> ProcessStream:
     try:
         stream = _start(host, path)
     except HostError as error:
-        if error.exit_code != SSH_FAILED or isinstance(error, NoSession):
+        if not says_connection_lost(error):
             raise
-        new_path = master.replacement(path)
-        if new_path is None:
-            raise
-        stream = _start(host, new_path)
+        stream = _start(host, master.renewed(path))
     master.prove()
     return stream
 
