@@ -26,7 +26,7 @@ from dagster_slurm.transport.stream import Transport
 _SILENCE = 90.0
 #: a channel that nobody uses is closed after so many seconds
 _IDLE = 30.0
-_TICK = 0.5
+_TICK = 0.2
 
 Say = Callable[[HostError], None]
 Answer = tuple[dict[str, Any], bytes]
