@@ -31,7 +31,8 @@ def test_a_payload_that_will_not_end_is_ended(stage: Stage, row: str) -> None:
 def test_cancelled_while_it_waits(stage: Stage, row: str) -> None:
     rig = stage.row(row)
     play = rig.begin("echo no", options={"begin": "now+1hour"})
-    assert cancel(rig.host, rig.scheduler, play.launch) == [str(play.job)]
+    job = play.job
+    assert cancel(rig.host, rig.scheduler, play.launch) == [str(job)]
     played = play.result()
     assert (played.cause, played.heard.stdout, played.tracked.started) == ("cancelled", b"", False)
 
@@ -129,7 +130,7 @@ def test_ends_without_a_witness(stage: Stage, case: tuple[str, str]) -> None:
     silence(rig, away)
     played = rig.run(f"echo out; {end}", timeout=90)
     assert (played.cause, played.heard.stdout) == (ENDS[end], b"out\n")
-    assert played.seconds < (5 if end == "exit 0" else 10 if away != "both" or end == "exit 3" else SOON)
+    assert played.seconds < (SOON if (away, end) == ("both", "kill -SEGV $$") else 20)
 
 
 @waits("sacct", "squeue", "both")
@@ -171,7 +172,7 @@ def test_a_job_that_is_forgotten_at_once(stage: Stage, accounted: bool) -> None:
     rig.backstage.cancel(play.until_begun())
     played = play.result(90)
     assert played.cause == ("cancelled" if accounted else "lost")
-    assert played.seconds < SOON
+    assert played.seconds < (SOON if accounted else 100)
 
 
 @waits()
