@@ -111,7 +111,7 @@ def test_a_word_that_nobody_knows_is_waited_out(stage: Stage) -> None:
 
 @waits()
 def test_why_a_job_waits_is_told_once(stage: Stage) -> None:
-    rig = stage.faked(pending_time=6.0, pending_reason="Resources")
+    rig = stage.faked(pending_time=15.0, pending_reason="Resources")
     played = rig.run("true")
     assert played.cause == "success"
     told = [event for event in played.heard.events if isinstance(event, Waiting)]

@@ -123,7 +123,8 @@ def _signalled(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
         if _may_be_told(tracked, word, now):
             return Wait("word")
         evidence = "the job's own record; Slurm gave no reason"
-        return Verdict("interrupted", evidence, ended.code, _signal(tracked, ended), ended, word)
+        cause = "interrupted" if ended.signals else _by_signal(tracked)
+        return Verdict(cause, evidence, ended.code, _signal(tracked, ended), ended, word)
     if tracked.doubtful and _since_end(tracked, now) < PATIENCE:
         return Wait("word")
     if tracked.reread <= tracked.spoken:
@@ -195,8 +196,8 @@ def _word_alone(tracked: Tracked, word: Row, now: float) -> Verdict | Wait:
         cause = _BY_STATE[word.state]
     elif _ran_out_of_memory(word):
         cause = "out_of_memory"
-    elif word.state is JobState.FAILED:
-        cause = "exit_code"
+    elif word.state is JobState.FAILED and (word.signal or word.exit_code):
+        cause = "signal" if word.signal else "exit_code"  # of the batch shell, which could write no more
     return Verdict(cause, evidence, word.exit_code, word.signal or 0, word=word)
 
 

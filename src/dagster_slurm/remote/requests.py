@@ -177,9 +177,7 @@ class Requests:
             raise Refused("lookup", "the queue does not answer, so it is not known whether the job exists")
         return {"id": ids[0], "cluster": "", "time": int(os.stat(directory).st_mtime)} if ids else None
 
-    def _ids(
-        self, find: List[List[str]], no_job: List[List[str]], renew: Callable[[], None]
-    ) -> Optional[List[str]]:
+    def _ids(self, find: List[List[str]], no_job: List[List[str]], renew: Callable[[], None]) -> Optional[List[str]]:
         """Return the ids of the jobs that bear a name: from the queue, else from accounting, where there is one.
 
         None if the queue does not answer: a failed look-up is not "absent".
