@@ -199,9 +199,20 @@ class TestNoEnd:
         assert watched.cause().startswith("wait")
         assert watched.reread().cause(after=6) == STOPPED[word]
 
-    @pytest.mark.parametrize(("word", "cause"), [("COMPLETED", "lost"), ("FAILED", "exit_code")])
-    def test_other_words_wait_for_a_record_that_may_be_late(self, word: str, cause: str) -> None:
+    @pytest.mark.parametrize(
+        ("word", "cause", "facts"),
+        [
+            ("COMPLETED", "lost", {"exit_code": 0, "signal": 0}),
+            ("FAILED", "lost", {}),
+            ("FAILED", "exit_code", {"exit_code": 66, "signal": 0}),
+            ("FAILED", "signal", {"exit_code": 0, "signal": 9}),
+        ],
+    )
+    def test_other_words_wait_for_a_record_that_may_be_late(self, word: str, cause: str, facts: dict[str, int]) -> None:
         watched = Watched().record(start()).queue(word)
+        assert watched.cause() == "wait for word"
+        told = replace(row(word), **facts)  # pyright: ignore[reportArgumentType] - fields of a row
+        watched.see(Looked("accounting", told, watched.now))
         assert watched.cause(after=RECORD_LAG - 1) == "wait for record"
         assert watched.reread(after=2).cause() == cause
 

@@ -125,6 +125,7 @@ class Tracked:
         submitted: when the submit's reply came, in seconds of the client's clock.
         asks: whether there is a scheduler that can be asked for a reason (not in local mode).
         warning: the signal that the job was to get before its time limit.
+        late: the run directory may lie on a file system that shows late what was written elsewhere (NFS).
         queue: the queue's latest word; none if its latest look did not know the job.
         queue_at: when the queue's latest look began, in seconds.
         account: accounting's latest word.
@@ -143,6 +144,7 @@ class Tracked:
     submitted: float
     asks: bool = True
     warning: str = ""
+    late: bool = True
     record: Record = field(default_factory=Record)
     queue: Row | None = None
     queue_at: float = -math.inf

@@ -34,6 +34,8 @@ ENRICHMENT = 4.0
 ACCOUNT_LAG = 120.0
 #: how long a record may stay invisible after Slurm says that the job ended (NFS: up to a minute), in seconds
 RECORD_LAG = 75.0
+#: ... on a file system that shows at once what was written elsewhere
+_RECORD_LAG_PROMPT = 15.0
 #: ... where Slurm's word alone would be enough
 _RECORD_LAG_INTERRUPTED = 5.0
 
@@ -184,10 +186,8 @@ def _without_exit(tracked: Tracked, now: float) -> Verdict | Wait:
 
 def _word_alone(tracked: Tracked, word: Row, now: float) -> Verdict | Wait:
     """Slurm says that it ended, and the record says nothing: it may only be late."""
-    hard = word.state.interrupts or word.state is JobState.OUT_OF_MEMORY
-    lag = PATIENCE if tracked.doubtful else _RECORD_LAG_INTERRUPTED if hard else RECORD_LAG
-    if _since_end(tracked, now) < lag:
-        return Wait("word" if word.state.may_come_back else "record")
+    if _since_end(tracked, now) < _record_lag(tracked, word):
+        return Wait("word" if word.state.may_come_back or not _told_all(tracked) else "record")
     if tracked.reread <= tracked.spoken:
         return Wait("record")
     evidence = f"Slurm's word {word.word}; the job left no record of its end"
@@ -199,6 +199,14 @@ def _word_alone(tracked: Tracked, word: Row, now: float) -> Verdict | Wait:
     elif word.state is JobState.FAILED and (word.signal or word.exit_code):
         cause = "signal" if word.signal else "exit_code"  # of the batch shell, which could write no more
     return Verdict(cause, evidence, word.exit_code, word.signal or 0, word=word)
+
+
+def _record_lag(tracked: Tracked, word: Row) -> float:
+    if tracked.doubtful:
+        return PATIENCE
+    if word.state.interrupts or word.state is JobState.OUT_OF_MEMORY:
+        return _RECORD_LAG_INTERRUPTED
+    return RECORD_LAG if tracked.late else _RECORD_LAG_PROMPT
 
 
 def _since_end(tracked: Tracked, now: float) -> float:
