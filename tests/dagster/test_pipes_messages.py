@@ -262,4 +262,4 @@ def test_results_of_a_restarted_job_do_not_mix(
     assert any("began again (restart 1)" in line for line in ran.logged("info"))
     said = ran.logged("info")
     assert [line for line in said if line.startswith("start")] == ["start 0", "start 1"]
-    assert len(said) == len(set(said)), said
+    assert len(said) == len(set(said)), (said, ran.logged("warning"))
