@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, ContextManager, Dict, Generator, List, Optional, Set, Tuple
 
 from . import cleaning, rundir, store
-from .commands import Commands
+from .commands import Commands, clean_environment
 from .direct import Direct
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 
@@ -25,6 +25,10 @@ class Refused(Exception):
     def __init__(self, kind: str, text: str, **facts: Any) -> None:
         super().__init__(text)
         self.answer: Dict[str, Any] = dict(facts, kind=kind, text=text)
+
+
+class Ending(Exception):
+    """We are about to end: the request is left to the next agent, and not answered."""
 
 
 class Requests:
@@ -167,7 +171,7 @@ class Requests:
 
     def _start(self, head: Head, directory: str) -> Dict[str, Any]:
         if head["kind"] == "direct":
-            return dict(self._direct.start(directory, dict(os.environ)), cluster="")
+            return dict(self._direct.start(directory, clean_environment(dict(os.environ))), cluster="")
         result = self._commands.run(head["submit"], SUBMIT_TIMEOUT, cwd=directory, job=True)
         for line in reversed(result.out.strip().split("\n")):
             job, _, cluster = line.strip().partition(";")
@@ -181,7 +185,7 @@ class Requests:
         """What is done here is done to its end, even if the channel ends meanwhile."""
         with self._starts:
             if self._finished:
-                raise Refused("protocol", "the channel has ended")
+                raise Ending
             self._starting += 1
         try:
             yield
