@@ -17,7 +17,7 @@ from . import cleaning, frames, rundir, store
 from .commands import CommandMissing, Commands
 from .follow import Follower
 from .queues import Queues, private_folder
-from .requests import Refused, Requests
+from .requests import Ending, Refused, Requests
 
 _POOL = 4
 _HEARTBEAT = 15.0
@@ -105,6 +105,8 @@ class Agent:
             if isinstance(result, tuple):
                 result, extra = cast("Tuple[Dict[str, Any], bytes]", result)
             answer: Dict[str, Any] = {"re": head.get("id"), "ok": result}
+        except Ending:
+            return
         except Exception as error:  # noqa: BLE001 - a fault of ours must reach the person at the other end, not a log here
             answer, extra = {"re": head.get("id"), "error": _facts(error)}, b""
         if head.get("id") is not None:
