@@ -93,7 +93,7 @@ def test_eight_processes_share_few_sessions(
 
 
 def test_one_login_and_one_session_for_twenty_launches(cluster: Cluster, own_runtime: Path) -> None:
-    with rows.real(cluster) as rig:
+    with rows.real(cluster, connect_timeout=17) as rig:  # settings of its own: a connection of its own
         counts.reset()
         plays = [rig.begin(f"echo {number}") for number in range(20)]
         assert [play.result().heard.stdout for play in plays] == [f"{number}\n".encode() for number in range(20)]

@@ -40,6 +40,7 @@ def test_two_questions_a_minute_for_any_number_of_jobs(tmp_path: Path, monkeypat
     for name in ("LOOK_EVERY", "_AFTER_FAILURE", "_FIRST_LOOK", "_LEAST_GAP", "_SECOND_LOOK"):
         monkeypatch.setattr(queues, name, getattr(queues, name) / FASTER)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    slurm = Slurm()
     with rows.faked(tmp_path) as rig:
         jobs = [rig.begin("sleep 60", metered=False, options={"begin": "now+1hour"}).job for _ in range(20)]
         rig.close()
@@ -48,7 +49,7 @@ def test_two_questions_a_minute_for_any_number_of_jobs(tmp_path: Path, monkeypat
         for number in range(3):
             commands = Commands({**os.environ, "PATH": rig.backstage.path})
             emit = lambda head, _body, number=number: heard[number].extend(head["rows"])  # noqa: E731
-            agents.append(queues.Queues(commands, emit, list(Slurm.queue), list(Slurm.accounting)))
+            agents.append(queues.Queues(commands, emit, list(slurm.queue), list(slurm.accounting)))
         rig.backstage.forget_calls()
         begun = time.monotonic()
         for number, agent in enumerate(agents):
