@@ -19,7 +19,7 @@ from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
 from testcluster import Cluster
 from tests.clusters import special_cluster
 from tests.conformance import rows
-from tests.conformance.driver import PATIENCE, until
+from tests.conformance.driver import PATIENCE, UNTIL_GO, until
 from tests.conformance.worker import task
 
 pytestmark = pytest.mark.cluster
@@ -109,3 +109,32 @@ def test_nothing_is_left_on_the_login_node(cluster: Cluster) -> None:
         agent = psutil.Process(rig.host.hello("~")["pid"])
         rig.host.close()
         until(lambda: not agent.is_running(), 5)
+
+
+def ssh_processes(folder: Path, what: str) -> list[psutil.Process]:
+    """The processes of ssh whose shared connection lies in a folder: the clients, or the master."""
+    return [
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "ssh"
+        and any(word.startswith(f"{folder}/") for word in process.info["cmdline"] or ())
+        and ("-N" in process.info["cmdline"]) == (what == "master")
+    ]
+
+
+@pytest.mark.parametrize("what", ["client", "master"])
+def test_a_process_of_ssh_is_killed(cluster: Cluster, own_runtime: Path, what: str) -> None:
+    """Who follows goes on where it was, and who comes finds a way; only a dead master costs a login."""
+    with rows.real(cluster, connect_timeout=18 if what == "client" else 19) as rig:
+        play = rig.begin(f"echo begin; {UNTIL_GO}; {TALK}")
+        play.until_begun()
+        play.until(lambda: play.heard.stdout == b"begin\n")
+        counts.reset()
+        for process in ssh_processes(own_runtime, what):
+            process.kill()
+        assert rig.run(TALK).heard.stdout == LINES
+        play.go()
+        played = play.result()
+        assert (played.cause, played.heard.stdout, played.heard.said) == ("success", b"begin\n" + LINES, {0: LINES})
+        assert counts.logins == (what == "master")
+        assert [error is None for error in play.heard.absences] in ([], [False, True])
