@@ -31,6 +31,8 @@ class Ask:
         extra_files: what else is to lie in the working directory.
         prelude: shell lines before the payload.
         activation: what the payload's environment needs.
+        tools_python: the target's Python for our own programs. Not looked up in the payload's environment: a Python that is
+            a shim (pyenv's) would change that environment for what it starts.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
     """
@@ -39,6 +41,7 @@ class Ask:
     launcher: ComputeLauncher
     resources: Resources
     activation: Activation
+    tools_python: str
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     extra_files: tuple[ExtraFiles, ...] = ()
     prelude: tuple[str, ...] = ()
@@ -102,7 +105,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
         activate=ask.activation.lines,
-        meter=(_meter_python(ask.activation.python), "-I", "-S", f"{tools}/bundled/meter.py"),
+        meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
     )
     extra = tuple((item.bundle.key, item.into) for item in ask.extra_files)
@@ -113,8 +116,3 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
 def support() -> Bundle:
     """Return what comes with every run: ``dagster_pipes`` for Pythons that lack it, and the meter."""
     return pipes_bundle()
-
-
-def _meter_python(python: str) -> str:
-    """The meter runs in the payload's own Python if that has a path, else in the node's."""
-    return python if python.startswith("/") else "python3"

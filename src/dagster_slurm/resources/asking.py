@@ -52,6 +52,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         launcher=arguments.launcher,
         resources=_resources(arguments, said, queue, target),
         activation=_activation(said, settings, slurm, target),
+        tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
         environment={**_data_base(slurm, target), **check_environment(arguments.extra_env)},
         extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
         prelude=tuple(queue.prelude) if slurm else (),
