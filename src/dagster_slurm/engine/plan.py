@@ -31,8 +31,8 @@ class Ask:
         extra_files: what else is to lie in the working directory.
         prelude: shell lines before the payload.
         activation: what the payload's environment needs.
-        tools_python: the target's Python for our own programs. Not looked up in the payload's environment: a Python that is
-            a shim (pyenv's) would change that environment for what it starts.
+        tools_python: the target's Python for our own programs. Not looked up in the payload's environment: a Python
+            that is a shim (pyenv's) would change that environment for what it starts.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
     """
