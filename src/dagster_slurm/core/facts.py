@@ -34,6 +34,7 @@ def facts(ended: Ended) -> dict[str, Fact]:
         **_place(ended),
         **_time(ended),
         **_memory(ended),
+        **ended.tracked.record.facts,
         "restarts": ended.tracked.record.restart,
         "run_directory": ended.directory,
         "evidence": ended.verdict.evidence,

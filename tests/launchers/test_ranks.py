@@ -1,0 +1,73 @@
+"""One process per task, on all nodes of the job or on this machine."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from dagster_slurm import BashLauncher, Resources
+from tests.launchers.conftest import Stage
+
+TWO = Resources(nodes=2, cpus=1)
+
+
+def test_ranks_find_each_other(stage: Stage) -> None:
+    outcome = stage.run("ranks.py", BashLauncher(tasks_per_node=2), TWO)
+    assert outcome.failure is None, outcome.error
+    world = 4 if stage.slurm else 2
+    ranks = sorted(outcome.metadata["ranks"], key=lambda rank: rank["rank"])
+    assert outcome.metadata["total"] == world * (world + 1) // 2
+    assert [rank["LOCAL_RANK"] for rank in ranks] == [0, 1] * (world // 2)
+    assert [rank["NODE_RANK"] for rank in ranks] == [number // 2 for number in range(world)]
+    assert {rank["WORLD_SIZE"] for rank in ranks} == {world}
+    assert {rank["LOCAL_WORLD_SIZE"] for rank in ranks} == {2}
+    assert len({rank["node"] for rank in ranks}) == world // 2
+    for rank in range(world):
+        assert f"{rank}: hello from {rank} of {world}\n" in outcome.out
+
+
+def test_the_rank_that_failed_first_is_named(stage: Stage) -> None:
+    outcome = stage.run("ranks.py", BashLauncher(tasks_per_node=2), TWO, what="fail", rank=1)
+    node = outcome.failure and outcome.failure.error.details["node"]
+    assert re.search(r"rank 1 on \S+ ended with exit code 7", outcome.error), outcome.error
+    assert "1: this is the culprit" in outcome.error
+    assert outcome.failure is not None
+    assert outcome.failure.error.exit_code == 7, node
+
+
+@pytest.mark.cluster
+def test_term_reaches_the_ranks_and_their_traps_run(slurm: Stage) -> None:
+    result = slurm.begin("ranks.py", BashLauncher(tasks_per_node=1), TWO, what="save")
+    names = [f"begun.{rank}" for rank in range(2)]
+    deadline = time.monotonic() + 30
+    while not all((slurm.shared / name).exists() for name in names):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert slurm.cluster is not None
+    slurm.cluster.admin(["scancel", "--batch", "--signal=TERM", f"--user={slurm.cluster.user}", "--state=RUNNING"])
+    outcome = result()
+    assert outcome.failure is not None
+    assert {path.name for path in slurm.shared.glob("saved.*")} == {"saved.0", "saved.1"}
+
+
+@pytest.mark.cluster
+def test_a_cancel_ends_ranks_after_their_traps(slurm: Stage) -> None:
+    result = slurm.begin("ranks.py", BashLauncher(tasks_per_node=1), TWO, what="save")
+    deadline = time.monotonic() + 30
+    while not all((slurm.shared / f"begun.{rank}").exists() for rank in range(2)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert slurm.cluster is not None
+    slurm.cluster.admin(["scancel", f"--user={slurm.cluster.user}", "--state=RUNNING"])
+    outcome = result()
+    assert "was cancelled" in outcome.error
+    assert {path.name for path in slurm.shared.glob("saved.*")} == {"saved.0", "saved.1"}
+
+
+@pytest.mark.cluster
+def test_many_nodes_and_one_process_is_warned_about(slurm: Stage) -> None:
+    outcome = slurm.run("alone.sh", BashLauncher(), TWO)
+    assert outcome.failure is None
+    assert "BashLauncher(tasks_per_node=1) starts it on every node" in outcome.err
