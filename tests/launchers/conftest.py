@@ -1,8 +1,10 @@
+import contextlib
 import os
 import pwd
 import shutil
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -61,6 +63,7 @@ class Stage:
     shared: Path
     cluster: Cluster | None
     capture: pytest.CaptureFixture[str]
+    base: Path
 
     @property
     def slurm(self) -> bool:
@@ -111,6 +114,18 @@ class Stage:
 
         return result
 
+    def wait_for(self, *names: str) -> None:
+        """Wait for files that the payload writes."""
+        deadline = time.monotonic() + 60
+        while not all((self.shared / name).exists() for name in names):
+            assert time.monotonic() < deadline, names
+            time.sleep(0.05)
+
+    def cancel(self, *options: str) -> None:
+        """``scancel`` the user's running jobs."""
+        assert self.cluster is not None
+        self.cluster.admin(["scancel", *options, f"--user={self.cluster.user}", "--state=RUNNING"])
+
 
 @pytest.fixture(params=["local", REAL])
 def stage(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
@@ -118,13 +133,15 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.Capture
     if request.param == "local":
         yield local_stage(tmp_path, capsys)
     else:
-        yield from real_stage(request.getfixturevalue("cluster"), capsys)
+        with real_stage(request.getfixturevalue("cluster"), capsys) as real:
+            yield real
 
 
 @pytest.fixture
 def slurm(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
     """The real cluster alone."""
-    yield from real_stage(cluster, capsys)
+    with real_stage(cluster, capsys) as real:
+        yield real
 
 
 def local_stage(folder: Path, capsys: pytest.CaptureFixture[str], environment: Path | None = None) -> Stage:
@@ -135,9 +152,10 @@ def local_stage(folder: Path, capsys: pytest.CaptureFixture[str], environment: P
         local_base=str(folder / "base"),
         pre_deployed_env_path=str(environment) if environment else None,
     )
-    return Stage(compute, shared, None, capsys)
+    return Stage(compute, shared, None, capsys, folder)
 
 
+@contextlib.contextmanager
 def real_stage(
     cluster: Cluster, capsys: pytest.CaptureFixture[str], environment: Path | None = None
 ) -> Iterator[Stage]:
@@ -160,5 +178,5 @@ def real_stage(
     compute = ComputeResource(
         mode="slurm", slurm=slurm, pre_deployed_env_path=str(environment) if environment else None
     )
-    yield Stage(compute, shared, cluster, capsys)
+    yield Stage(compute, shared, cluster, capsys, place)
     shutil.rmtree(place, ignore_errors=True)

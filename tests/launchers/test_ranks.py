@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -38,31 +37,12 @@ def test_the_rank_that_failed_first_is_named(stage: Stage) -> None:
 
 
 @pytest.mark.cluster
-def test_term_reaches_the_ranks_and_their_traps_run(slurm: Stage) -> None:
+@pytest.mark.parametrize("options", [["--batch", "--signal=TERM"], []])
+def test_term_reaches_the_ranks_and_their_traps_run(slurm: Stage, options: list[str]) -> None:
     result = slurm.begin("ranks.py", BashLauncher(tasks_per_node=1), TWO, what="save")
-    names = [f"begun.{rank}" for rank in range(2)]
-    deadline = time.monotonic() + 30
-    while not all((slurm.shared / name).exists() for name in names):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert slurm.cluster is not None
-    slurm.cluster.admin(["scancel", "--batch", "--signal=TERM", f"--user={slurm.cluster.user}", "--state=RUNNING"])
-    outcome = result()
-    assert outcome.failure is not None
-    assert {path.name for path in slurm.shared.glob("saved.*")} == {"saved.0", "saved.1"}
-
-
-@pytest.mark.cluster
-def test_a_cancel_ends_ranks_after_their_traps(slurm: Stage) -> None:
-    result = slurm.begin("ranks.py", BashLauncher(tasks_per_node=1), TWO, what="save")
-    deadline = time.monotonic() + 30
-    while not all((slurm.shared / f"begun.{rank}").exists() for rank in range(2)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert slurm.cluster is not None
-    slurm.cluster.admin(["scancel", f"--user={slurm.cluster.user}", "--state=RUNNING"])
-    outcome = result()
-    assert "was cancelled" in outcome.error
+    slurm.wait_for("begun.0", "begun.1")
+    slurm.cancel(*options)
+    assert result().failure is not None
     assert {path.name for path in slurm.shared.glob("saved.*")} == {"saved.0", "saved.1"}
 
 
