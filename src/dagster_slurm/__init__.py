@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dagster_slurm.launchers.bash import BashLauncher
     from dagster_slurm.launchers.launcher import ComputeLauncher
     from dagster_slurm.launchers.ray import RayLauncher
+    from dagster_slurm.launchers.spark import SparkLauncher
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
     from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
     from dagster_slurm.resources.run_config import SlurmRunConfig
@@ -32,6 +33,7 @@ _HOMES = {
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
+    "SparkLauncher": "launchers.spark",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "SlurmQueueConfig",
     "SlurmResource",
     "SlurmRunConfig",
+    "SparkLauncher",
 ]
 
 

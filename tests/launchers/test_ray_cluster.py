@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +47,7 @@ def test_tasks_run_on_all_nodes(stage: Stage) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_payload_that_fails_takes_the_cluster_with_it(slurm: Stage) -> None:
     outcome = slurm.run("ray_tasks.py", RayLauncher(), TWO, what="fail")
     assert outcome.failure is not None
@@ -85,6 +85,7 @@ def test_a_time_limit_leaves_nothing(slurm: Stage) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_missing_node_is_named(slurm: Stage) -> None:
     late = 'if [ "$SLURM_NODEID" = 1 ]; then sleep 60; fi'
     launcher = RayLauncher(head_startup_timeout=12, pre_start_commands=(late,))
@@ -93,9 +94,9 @@ def test_a_missing_node_is_named(slurm: Stage) -> None:
 
 
 @pytest.mark.cluster
-def test_an_environment_without_ray_is_said_in_one_line(slurm: Stage) -> None:
-    bare = slurm.compute.model_copy(update={"pre_deployed_env_path": None})
-    outcome = dataclasses.replace(slurm, compute=bare).run("alone.sh", RayLauncher(), TWO)
+def test_an_environment_without_ray_is_said_in_one_line(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    with real_stage(cluster, capsys) as bare:
+        outcome = bare.run("alone.sh", RayLauncher(), TWO)
     assert "Ray is not in the environment of the payload" in outcome.error
     assert outcome.failure is not None
     assert outcome.failure.error.exit_code == 66

@@ -9,11 +9,10 @@ from pathlib import Path
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
-from dagster_slurm.launchers.programs import programs
+from dagster_slurm.launchers.programs import CLUSTER, programs
 from dagster_slurm.launchers.settings import FILE, render, whole
 from dagster_slurm.launchers.share import share_of, within
 
-_COMMON = ("notes.sh", "step.sh", "cluster.sh", "node.sh", "node_address.py")
 _MIB_PER_GB = 1024
 #: of a node's memory: for Ray's tasks, and for its object store; the rest is the daemons' and the driver's
 _TASKS_PART, _STORE_PART = 0.7, 0.2
@@ -75,7 +74,7 @@ class RayLauncher(ComputeLauncher):
 
     def programs(self) -> Mapping[str, Path]:
         """Send along what starts, watches and ends the cluster."""
-        return programs(*_COMMON, "ray.sh", "ray_node.sh", "ray_ready.py")
+        return programs(*CLUSTER, "ray.sh", "ray_node.sh", "ray_ready.py")
 
     def start(self, setting: Setting) -> Started:
         """Return what starts the cluster and then the payload."""

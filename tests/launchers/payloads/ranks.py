@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from dagster_pipes import open_dagster_pipes
 
@@ -50,11 +51,11 @@ def saves(folder: str) -> None:
     """Save on TERM, and end well."""
 
     def save(_signal: int, _frame: object) -> None:
-        with open(f"{folder}/saved.{RANK}", "w"):
-            sys.exit(0)
+        Path(folder, f"saved.{RANK}").touch()
+        sys.exit(0)
 
     signal.signal(signal.SIGTERM, save)
-    open(f"{folder}/begun.{RANK}", "w").close()
+    Path(folder, f"begun.{RANK}").touch()
     time.sleep(60)
 
 

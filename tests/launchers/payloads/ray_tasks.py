@@ -2,9 +2,9 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
+from pathlib import Path
 
 import ray
 from dagster_pipes import open_dagster_pipes
@@ -17,18 +17,15 @@ def where(number: int) -> "tuple[str, int]":
     return os.environ.get("SLURMD_NODENAME", "here"), number * number
 
 
-def begun(folder: str) -> None:
-    with open(f"{folder}/begun", "w") as file:
-        file.write(str(os.getpid()))
-
-
 def daemon(name: str) -> int:
     """The process id of a daemon of this cluster: nodes of the test cluster share a host."""
     mark = f"DAGSTER_SLURM_RUN_DIR={os.environ['DAGSTER_SLURM_RUN_DIR']}".encode()
-    for pid in subprocess.run(["pgrep", "-x", name], capture_output=True, text=True, check=False).stdout.split():
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            if mark in file.read().split(b"\0"):
-                return int(pid)
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if (place / "comm").read_text().strip() == name and mark in (place / "environ").read_bytes().split(b"\0"):
+                return int(place.name)
+        except OSError:
+            continue
     raise SystemExit(f"no {name}")
 
 
@@ -47,7 +44,7 @@ with open_dagster_pipes() as pipes:
             "address": os.environ["RAY_ADDRESS"],
         }
     )
-    begun(pipes.extras["folder"])
+    Path(pipes.extras["folder"], "begun").touch()
     if what == "fail":
         sys.exit(5)
     if what == "kill raylet":

@@ -10,6 +10,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1091
 . "$HERE/step.sh"
 # shellcheck disable=SC1091
+. "$HERE/machine.sh"
+# shellcheck disable=SC1091
 . "$DAGSTER_SLURM_RUN_DIR/launcher.sh"
 FRAMEWORK=$1
 shift
@@ -52,7 +54,7 @@ start_nodes() {
         set +m
     else
         limit_grace
-        start_step "$STATE/step" --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=1 \
+        start_step "$STATE/step" --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=10 \
             ${CPUS:+--cpus-per-task="$CPUS"} --overlap bash "$HERE/node.sh" "$FRAMEWORK" \
             2>"$STATE/srun.log" # which speaks of an error when the step is told to end
     fi
@@ -62,7 +64,11 @@ stop_nodes() {
     [ -n "$SRUN" ] || return 0
     echo stop >>"$STATE/stop"
     if [ -n "$LOCAL" ]; then kill -TERM "$SRUN" 2>/dev/null; else signal_step TERM; fi
+    # a node that does not answer must not outlast KillWait
+    (sleep 4 && if [ -n "$LOCAL" ]; then kill -KILL -- "-$SRUN"; else signal_step KILL; fi) >/dev/null 2>&1 &
+    local killer=$!
     await "$SRUN" 2>/dev/null
+    kill "$killer" 2>/dev/null
     SRUN=
 }
 
@@ -85,7 +91,7 @@ blame() {
 finish() {
     trap '' TERM INT HUP
     stop_nodes
-    rm -f "$STATE/secret" "$STATE/spark-defaults.conf"
+    rm -f "$STATE/secret" "$STATE/conf/spark-defaults.conf"
     exit "$1"
 }
 
@@ -93,7 +99,6 @@ finish() {
 wait_for_any() {
     if ((BASH_VERSINFO[0] > 4 || (BASH_VERSINFO[0] == 4 && BASH_VERSINFO[1] >= 3))); then wait -n "$@"; else sleep 0.5; fi
 }
-lives() { kill -0 "$1" 2>/dev/null; }
 
 # all nodes, or an end with the names of those that are missing
 await_ready() {

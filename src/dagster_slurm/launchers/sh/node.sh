@@ -7,6 +7,8 @@
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 FRAMEWORK=$1
 # shellcheck disable=SC1091
+. "$HERE/machine.sh"
+# shellcheck disable=SC1091
 . "$DAGSTER_SLURM_RUN_DIR/launcher.sh"
 RANK=${SLURM_PROCID:-0}
 [ -z "$LOCAL" ] || RANK=0
@@ -18,15 +20,15 @@ umask 077
 exec >>"$STATE/$FRAMEWORK-$RANK.log" 2>&1 </dev/null
 if [ "$RANK" = 0 ] && [ -z "$LOCAL" ]; then echo "$SLURM_JOB_ID.$SLURM_STEP_ID" >"$STATE/step"; fi
 
-# paths of sockets below it have at most 107 bytes
-place=${TMPDIR:-/tmp}
-if [ ${#place} -gt 30 ] || [ ! -w "$place" ]; then place=/tmp; fi
-TEMP=$(mktemp -d "$place/dsc.XXXXXX") || {
-    echo "$NODE: no temporary folder in $place" >"$STATE/failed.$RANK"
-    exit 1
-}
+TEMP=
 
-lives() { kill -0 "$1" 2>/dev/null; }
+# a private folder; paths of sockets below it have at most 107 bytes
+make_temp() {
+    local place=${TMPDIR:-/tmp}
+    if [ ${#place} -gt 30 ] || [ ! -w "$place" ]; then place=/tmp; fi
+    TEMP=$(mktemp -d "$place/dsc.XXXXXX")
+    cd "${TEMP:-/nonexistent}" || die "no temporary folder can be made in $place"
+}
 
 # a signal ends it at once
 pause() {
@@ -36,6 +38,7 @@ pause() {
 
 # Everything that a daemon started carries our mark in its environment, wherever it went
 sweep() {
+    [ -n "$TEMP" ] || return 0
     local file
     grep -lzsxF "DAGSTER_SLURM_CLUSTER=$TEMP" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r _ _ file _; do
         kill -KILL "$file" 2>/dev/null
@@ -53,14 +56,21 @@ stop() {
         sleep 0.1
     done
     sweep
-    rm -rf "$TEMP" || { sleep 0.3 && rm -rf "$TEMP"; }
+    cd / && [ -n "$TEMP" ] && { rm -rf "$TEMP" || { sleep 0.3 && rm -rf "$TEMP"; }; }
     exit "$1"
 }
 
 die() {
     echo "$NODE: $1" | tee -a "$STATE/failed.$RANK"
     keep_logs
+    stop_all
     stop 1
+}
+
+# the other nodes as well: each must tidy up, so none is killed
+stop_all() {
+    echo stop >>"$STATE/stop"
+    [ -n "$LOCAL" ] || scancel --signal=TERM "$SLURM_JOB_ID.$SLURM_STEP_ID" 2>/dev/null
 }
 
 # the mark is for the daemons alone: this script must not find itself
@@ -73,7 +83,11 @@ is_over() {
     if read -r word 2>/dev/null <"$STATE/stop" && [ -n "$word" ]; then return 0; fi
     if [ -n "$GRACE_END" ] && [ "$SECONDS" -ge "$GRACE_END" ]; then return 0; fi
     # the driver runs on this node alone
-    [ "$RANK" = 0 ] && ! lives "$DRIVER"
+    if [ "$RANK" = 0 ] && ! lives "$DRIVER"; then
+        stop_all
+        return 0
+    fi
+    return 1
 }
 
 # our own address, in the network that leads to the others
@@ -99,20 +113,12 @@ head_address() {
     done
 }
 
-# this node's CPUs, where the request does not tell: what Slurm gave
-cpus_here() { printf '%s' "${CPUS:-${SLURM_CPUS_ON_NODE:-$(getconf _NPROCESSORS_ONLN)}}"; }
-
-# this node's memory in MiB, where the request does not tell: the part that goes with the CPUs
-memory_here() {
-    awk -v ours="$(cpus_here)" -v all="$(getconf _NPROCESSORS_ONLN)" \
-        '/^MemTotal:/ { part = ours / all; if (part > 1) part = 1; printf "%d", $2 / 1024 * part }' /proc/meminfo
-}
-
 # shellcheck disable=SC1090
 . "$HERE/${FRAMEWORK}_node.sh"
 trap told_to_stop TERM INT HUP
-cd "$TEMP" || exit 1
+cd / || exit 1
 pre_start || die "a line of pre_start_commands ended with exit code $?"
+make_temp
 ADDRESS=$(address_here)
 [ -n "$ADDRESS" ] || die "no address of this node was found: name network_interface or node_ip_address_command"
 start_daemons
