@@ -1,4 +1,4 @@
-"""What RayLauncher and SparkLauncher render, ask for and refuse; a node's share of a job; what is said of missing nodes."""
+"""What RayLauncher and SparkLauncher render and refuse; a node's share of a job; what is said of missing nodes."""
 
 from __future__ import annotations
 
