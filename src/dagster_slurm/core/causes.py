@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster_slurm.core.facts import Ended, peak_mebibytes, requested_mebibytes
@@ -156,11 +156,12 @@ def _signals(ended: Ended) -> str:
 def _traceback(exception: Mapping[str, Any] | None) -> str:
     if not exception:
         return ""
-    stack = exception.get("stack") or []
+    stack: Sequence[object] = exception.get("stack") or ()
     return "".join(str(line) for line in stack) + _exception(exception)
 
 
 def _exception(exception: Mapping[str, Any]) -> str:
-    """Return type and message; dagster_pipes' message begins with the type already."""
+    """Return type and message; dagster_pipes' message begins with the type already, and with its module."""
     name, message = str(exception.get("name")), str(exception.get("message", "")).strip()
-    return message if message.startswith(name) else f"{name}: {message}"
+    kind, colon, rest = message.partition(":")
+    return f"{name}{colon}{rest}" if kind.rpartition(".")[2] == name else f"{name}: {message}"

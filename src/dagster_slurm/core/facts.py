@@ -28,13 +28,13 @@ class Ended:
 def facts(ended: Ended) -> dict[str, Fact]:
     """Return metadata without its namespace; what is not known is left out."""
     found: dict[str, Fact | None] = {
+        **ended.tracked.record.facts,
         "job_id": ended.tracked.job,
         "state": _state(ended.verdict),
         "exit_code": ended.verdict.code,
         **_place(ended),
         **_time(ended),
         **_memory(ended),
-        **ended.tracked.record.facts,
         "restarts": ended.tracked.record.restart,
         "run_directory": ended.directory,
         "evidence": ended.verdict.evidence,

@@ -151,9 +151,11 @@ def parse(text: str) -> Record:
                 )
             elif kind == "exit":
                 exits.append(_exit(item))
+                if not exits[-1].signalled:
+                    break  # final: whatever is started after it is not this run
             elif kind == "note":
                 notes.append(_note(item))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
     return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes))
 

@@ -1,7 +1,9 @@
 """Runs the scheduler's commands: found once, in a clean environment, never through a shell."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from typing import Dict, List, NamedTuple, Optional
@@ -16,6 +18,10 @@ _LOGIN_SHELL_TIMEOUT = 20.0
 
 Result = NamedTuple("Result", [("code", Optional[int]), ("out", str), ("err", str)])
 """Exit code (None: it did not end in time), standard output and error."""
+
+
+class CommandMissing(Exception):
+    """There is no such command on this host."""
 
 
 def clean_environment(environment: Dict[str, str]) -> Dict[str, str]:
@@ -43,13 +49,13 @@ class Commands:
         """Return a command's absolute path; often it is on a login shell's PATH only.
 
         Raises:
-            FileNotFoundError: there is no such command.
+            CommandMissing: there is no such command.
         """
         with self._lock:
             if name not in self._found:
                 path = shutil.which(name, path=self._environment.get("PATH")) or self._from_login_shell(name)
                 if not path:
-                    raise FileNotFoundError(2, "no such command on this host", name)
+                    raise CommandMissing(name)
                 self._found[name] = path
             return self._found[name]
 
@@ -63,7 +69,7 @@ class Commands:
             job: with the environment of a job instead of ours.
 
         Raises:
-            FileNotFoundError: there is no such command.
+            CommandMissing: there is no such command.
         """
         path = self.find(argv[0])
         with self._lock:
@@ -81,7 +87,9 @@ class Commands:
             out, err = process.communicate(timeout=timeout)
             code: Optional[int] = process.returncode
         except subprocess.TimeoutExpired:
-            process.kill()
+            # all of it: the command may be a site's wrapper, whose child would keep our pipes open
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
             code = None
         return Result(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))

@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 import time
-from typing import Any, ContextManager, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Set, Tuple
 
 from . import cleaning, rundir, store
 from .commands import Commands
@@ -60,7 +60,7 @@ class Requests:
         missing = store.have(head["base"], head.get("needs", []))
         if missing:
             return {"missing": missing}
-        with self._lock(directory):
+        with self._lock(directory) as renew:
             found = _evidence(directory)
             if rundir.proves_job(found):
                 return dict(found, adopted=True)
@@ -72,8 +72,9 @@ class Requests:
 
             fresh = rundir.stage(directory, files, fill)
             # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
-            job = None if fresh else self._look_up(head, directory)
+            job = None if fresh else self._look_up(head, directory, renew)
             adopted = job is not None
+            renew()
             job = job or self._start(head, directory)
             rundir.write_whole(os.path.join(directory, rundir.JOB_ID), json.dumps(job).encode())
             if rest:
@@ -98,21 +99,25 @@ class Requests:
     def cancel(self, head: Head) -> Dict[str, Any]:
         """End the jobs of a run directory: those that are known, and those that bear its name."""
         # A submission that is under way ends first, else its job would slip through.
-        with self._lock(head["dir"]):
-            return self._cancel(head)
+        with self._lock(head["dir"]) as renew:
+            return self._cancel(head, renew)
 
-    def _cancel(self, head: Head) -> Dict[str, Any]:
+    def _cancel(self, head: Head, renew: Callable[[], None]) -> Dict[str, Any]:
         found = rundir.evidence(head["dir"])
-        known = {str(job) for job in (found["job"].get("id"), found["claim"]) if job and job != rundir.CANCELLED}
-        if head["kind"] == "direct":
-            ticks = found["job"].get("ticks")
-            return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks)]}
+        ids: List[Any] = [found["job"].get("id"), found["claim"]]
+        known: Set[str] = {str(job) for job in ids if job and job != rundir.CANCELLED}
         if not known:
             # A submission whose reply was lost may still land: its job finds the run claimed, and ends.
             rundir.claim(head["dir"], rundir.CANCELLED)
-            job = self._look_up(head, head["dir"])
-            known = {job["id"]} if job else set()
+        if head["kind"] == "direct":
+            ticks = {str(found["job"].get("id")): found["job"].get("ticks")}
+            return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks.get(job))]}
+        if not known:
+            job = self._look_up(head, head["dir"], renew)
+            if job:
+                known.add(str(job["id"]))
         if known:
+            renew()
             cluster = found["job"].get("cluster")
             argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
             result = self._commands.run(argv, COMMAND_TIMEOUT)
@@ -123,8 +128,8 @@ class Requests:
 
     def cancel_others(self, head: Head) -> Dict[str, Any]:
         """End the jobs that bear a name, but for the one that won the claim."""
-        rows = self._ids(head["find"][:1], head["no_job"])
-        others = sorted({row for row in rows or [] if base_id(row) != base_id(head["spare"])})
+        found: List[str] = self._ids(head["find"][:1], head["no_job"], lambda: None) or []
+        others = sorted({job for job in found if base_id(job) != base_id(head["spare"])})
         if others:
             self._commands.run(["scancel", *others], COMMAND_TIMEOUT)
         return {"cancelled": others}
@@ -132,7 +137,8 @@ class Requests:
     def tail(self, head: Head) -> Tuple[Dict[str, Any], bytes]:
         """Return the last bytes of a file in a run directory."""
         try:
-            with open(os.path.join(head["dir"], head["file"]), "rb") as file:
+            path = os.path.join(str(head["dir"]), str(head["file"]))
+            with open(path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - int(head["bytes"]), 0))
                 return {"size": size}, file.read(int(head["bytes"]))
@@ -159,24 +165,25 @@ class Requests:
         raise Refused("sbatch", text or "sbatch gave no answer", command=head["submit"], code=result.code)
 
     @staticmethod
-    def _lock(directory: str) -> ContextManager[None]:
+    def _lock(directory: str) -> ContextManager[Callable[[], None]]:
         """Only one process at a time changes what becomes of a run directory."""
         parent, name = os.path.split(directory)
         rundir.make_private(parent)
         return rundir.lock(os.path.join(parent, "." + name + ".lock"), _LOCK_WAIT)
 
-    def _look_up(self, head: Head, directory: str) -> Optional[Dict[str, Any]]:
-        ids = self._ids(head["find"], head["no_job"])
+    def _look_up(self, head: Head, directory: str, renew: Callable[[], None]) -> Optional[Dict[str, Any]]:
+        ids = self._ids(head["find"], head["no_job"], renew)
         if ids is None:
             raise Refused("lookup", "the queue does not answer, so it is not known whether the job exists")
         return {"id": ids[0], "cluster": "", "time": int(os.stat(directory).st_mtime)} if ids else None
 
-    def _ids(self, find: List[List[str]], no_job: List[List[str]]) -> Optional[List[str]]:
+    def _ids(self, find: List[List[str]], no_job: List[List[str]], renew: Callable[[], None]) -> Optional[List[str]]:
         """Return the ids of the jobs that bear a name: from the queue, else from accounting, where there is one.
 
         None if the queue does not answer: a failed look-up is not "absent".
         """
         for number, argv in enumerate(find):
+            renew()
             result = self._commands.run(argv, COMMAND_TIMEOUT)
             if result.code != 0 and number == 0:
                 return None

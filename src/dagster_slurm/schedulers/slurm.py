@@ -38,14 +38,22 @@ _OUT_OF_MEMORY_CODE = "0:125"
 #: a name is looked up in accounting from this long ago; without a start sacct looks at today only
 _SINCE = "now-30days"
 
+#: "not now". Of what violates a policy, only the number of submitted jobs passes by itself; the line after the limit's
+#: name speaks of a "job submit limit" whatever it was.
 _LATER = re.compile(
-    r"AssocMaxSubmitJobLimit|QOSMaxSubmitJobPerUserLimit|MaxSubmit|job submit limit|MaxJobCount|queue is full"
+    r"(Assoc|QOS)\w*SubmitJob\w*Limit|MaxJobCount|queue is full"
     r"|Unable to contact slurm controller|Socket timed out|Connection refused|temporarily unable|Resource temporarily"
     r"|Slurm backup controller in standby|slurmctld is not responding|Zero Bytes were transmitted|Transport endpoint"
     r"|gave no answer",
     re.IGNORECASE,
 )
 _HINTS = (
+    (r"(QOS|Assoc)\w+Limit", "Ask for less: `sacctmgr show qos` and `sacctmgr show assoc user=$USER` list the limits."),
+    (r"unrecognized option", "This cluster's sbatch does not know the option: leave it out."),
+    (r"invalid --time", 'Write the time as minutes or as "1-12:30:00".'),
+    (r"invalid --mem", 'Write memory as "4000M" or "4G".'),
+    (r"more processors|cpu count", "Ask for fewer CPUs or nodes: compare with `sinfo -o '%P %D %c'`."),
+    (r"dependency", "Name a job that `squeue` or `sacct` knows: options={'dependency': 'afterok:123'}."),
     (r"invalid partition", "Name a partition that `sinfo` lists: SlurmQueueConfig(partition=...)."),
     (r"invalid account|account/partition combination", "Name an account that `sacctmgr show assoc user=$USER` lists."),
     (r"invalid qos", "Name a QOS that `sacctmgr show assoc user=$USER format=qos` lists."),
@@ -60,24 +68,23 @@ _HINTS = (
 
 
 class Slurm:
-    """Renders Slurm's commands and parses their answers."""
+    """Renders Slurm's commands and parses their answers.
+
+    Args:
+        cluster: the one that jobs are submitted to, where a site has several (``--clusters``); every later command
+            needs to name it.
+    """
 
     kind = "slurm"
     asks = True
     # "Requested node configuration is not available" leaves these in queue and accounting (22.05)
     no_job: tuple[tuple[str, str], ...] = (("FAILED", "BadConstraints"), ("FAILED", "None assigned"))
-    queue: tuple[str, ...] = ("squeue", "-h", "-r", "--me", "--states=all", "-o", _QUEUE_FORMAT)
-    accounting: tuple[str, ...] = (
-        "sacct",
-        "-n",
-        "-P",
-        "-j",
-        "{ids}",
-        "-S",
-        _SINCE,
-        "-o",
-        ",".join(_ACCOUNT_FIELDS),
-    )
+
+    def __init__(self, cluster: str | None = None) -> None:
+        self._where: tuple[str, ...] = () if cluster is None else ("-M", cluster)
+        self.queue: tuple[str, ...] = (*self._squeue(), "-o", _QUEUE_FORMAT)
+        fields = ",".join(_ACCOUNT_FIELDS)
+        self.accounting: tuple[str, ...] = (*self._sacct(), "-j", "{ids}", "-o", fields)
 
     def submit(self) -> list[str]:
         """Return the command that submits ``job.sh``; everything else stands in the script."""
@@ -86,9 +93,15 @@ class Slurm:
     def find(self, name: str) -> list[list[str]]:
         """Return the look-ups by name, in queue and accounting."""
         return [
-            ["squeue", "-h", "-r", "--me", "--states=all", f"--name={name}", "-o", "%i|%T|%r"],
-            ["sacct", "-X", "-n", "-P", "-S", _SINCE, f"--name={name}", "-o", "JobIDRaw,State,NodeList"],
+            [*self._squeue(), f"--name={name}", "-o", "%i|%T|%r"],
+            [*self._sacct(), "-X", f"--name={name}", "-o", "JobIDRaw,State,NodeList"],
         ]
+
+    def _squeue(self) -> tuple[str, ...]:
+        return ("squeue", *self._where, "-h", "-r", "--me", "--states=all")
+
+    def _sacct(self) -> tuple[str, ...]:
+        return ("sacct", *self._where, "-n", "-P", "-S", _SINCE)
 
     def queue_row(self, lines: Sequence[str], job: str) -> Row | None:
         """Return the queue's line of a job."""
