@@ -82,6 +82,8 @@ class Stage:
                     launcher=launcher,
                     resources=resources,
                     extras={"folder": str(self.shared), **extras},
+                    # for packages that a test puts there
+                    extra_env={"PYTHONPATH": str(self.shared)},
                 )
             except SlurmFailure as failure:
                 outcome.failure = failure

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,11 @@ from tests.launchers.conftest import Stage
 TWO = Resources(nodes=2, cpus=1)
 
 
-def test_ranks_find_each_other(stage: Stage) -> None:
-    outcome = stage.run("ranks.py", BashLauncher(tasks_per_node=2), TWO)
+@pytest.mark.parametrize("torchrun", [False, True])
+def test_ranks_find_each_other(stage: Stage, torchrun: bool) -> None:
+    if torchrun:
+        shutil.copytree(Path(__file__).parent / "torchrun_stub", stage.shared, dirs_exist_ok=True)
+    outcome = stage.run("ranks.py", BashLauncher(tasks_per_node=2, torchrun=torchrun), TWO)
     assert outcome.failure is None, outcome.error
     world = 4 if stage.slurm else 2
     ranks = sorted(outcome.metadata["ranks"], key=lambda rank: rank["rank"])

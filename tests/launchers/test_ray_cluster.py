@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,10 +73,9 @@ def test_a_cancel_leaves_nothing(slurm: Stage) -> None:
     assert "was cancelled" in result().error
 
 
-@pytest.mark.cluster
 @pytest.mark.slow
-def test_a_killed_driver_leaves_nothing(slurm: Stage) -> None:
-    outcome = slurm.run("ray_tasks.py", RayLauncher(), TWO, what="kill driver")
+def test_a_killed_driver_leaves_nothing(stage: Stage) -> None:
+    outcome = stage.run("ray_tasks.py", RayLauncher(), TWO, what="kill driver")
     assert outcome.failure is not None
 
 
@@ -100,6 +103,41 @@ def test_an_environment_without_ray_is_said_in_one_line(cluster: Cluster, capsys
     assert "Ray is not in the environment of the payload" in outcome.error
     assert outcome.failure is not None
     assert outcome.failure.error.exit_code == 66
+
+
+@pytest.fixture
+def existing() -> Iterator[str]:
+    """A Ray cluster that somebody else keeps, on this machine."""
+    program = environments.ray() / "bin/ray"
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="ray-") as folder:
+        options = ["--head", "--port=0", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--block"]
+        limits = ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"]
+        variables = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "RAY_AUTH_MODE": "disabled"}
+        with subprocess.Popen(
+            [program, "start", *options, *limits], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        ) as head:
+            place = Path(folder, "ray_current_cluster")
+            while not place.exists() or not place.read_text():
+                assert head.poll() is None
+                time.sleep(0.1)
+            yield place.read_text()
+            head.terminate()
+
+
+@pytest.mark.slow
+def test_an_existing_cluster_is_used(existing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = local_stage(tmp_path, capsys, environments.ray())
+    outcome = stage.run("ray_tasks.py", RayLauncher(ray_address=existing), Resources())
+    assert outcome.failure is None, outcome.error
+    assert outcome.metadata["address"] == existing
+    assert outcome.metadata["cpus"] == 2
+
+
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = local_stage(tmp_path, capsys, environments.ray())
+    launcher = RayLauncher(ray_address="127.0.0.1:9", head_startup_timeout=3)
+    assert "no Ray cluster answers at 127.0.0.1:9" in stage.run("ray_tasks.py", launcher, Resources()).error
 
 
 @pytest.mark.cluster

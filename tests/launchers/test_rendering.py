@@ -103,6 +103,7 @@ def test_more_than_the_job_has_is_refused(launcher: Any, text: str) -> None:
         (RayLauncher, {"num_cpus_per_node": 0}),
         (RayLauncher, {"head_startup_timeout": 0}),
         (RayLauncher, {"dashboard": "everywhere"}),
+        (RayLauncher, {"ray_address": "ray://head:10001"}),
         (SparkLauncher, {"driver_memory": "much"}),
         (SparkLauncher, {"num_executors": -1}),
         (SparkLauncher, {"conf": {"a": "b\nspark.authenticate false"}}),

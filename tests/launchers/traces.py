@@ -24,7 +24,9 @@ def marked(run_base: Path) -> list[str]:
 
 def folders() -> set[str]:
     """Temporary folders of daemons, and what is in shared memory."""
-    return {str(path) for path in (*Path("/tmp").glob("dsc.*"), *Path("/dev/shm").iterdir())}
+    # semaphores of that name are multiprocessing's: those of other tests on this machine
+    shared = (path for path in Path("/dev/shm").iterdir() if not path.name.startswith("sem.mp-"))
+    return {str(path) for path in (*Path("/tmp").glob("dsc.*"), *shared)}
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from dagster_slurm.launchers.settings import FILE, render, whole
 from dagster_slurm.launchers.share import share_of, within
 
 _MIB_PER_GB = 1024
+#: the head's own; that of Ray's client (ray://) serves other programs
+_ADDRESS = re.compile(r"[^/\s]+:\d+")
 #: of a node's memory: for Ray's tasks, and for its object store; the rest is the daemons' and the driver's
 _TASKS_PART, _STORE_PART = 0.7, 0.2
 
@@ -63,6 +66,8 @@ class RayLauncher(ComputeLauncher):
         whole("num_cpus_per_node", self.num_cpus_per_node)
         if self.head_startup_timeout <= 0 or self.grace_period < 0:
             raise ConfigurationError("head_startup_timeout and grace_period are numbers of seconds above 0")
+        if self.ray_address is not None and not _ADDRESS.fullmatch(self.ray_address):
+            raise ConfigurationError(f"ray_address={self.ray_address!r} is no host:port", hint="Give the head's own.")
         if isinstance(self.dashboard, str) and not self.dashboard.rpartition(":")[2].isdigit():
             raise ConfigurationError(
                 f"dashboard={self.dashboard!r} is no host:port", hint='For instance "0.0.0.0:8265".'

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import platform
+import socket
 import sys
 import time
 from typing import Any, Dict, List, Tuple
@@ -30,6 +31,7 @@ def main(words: List[str]) -> int:
     try:
         ray = importlib.import_module("ray")
         address = asked.existing or _address(asked.state, deadline)
+        _connects(address, deadline)
         state = _global_state(address)
         _check_versions(address, ray.__version__, deadline)
         nodes = _nodes(state, 1 if asked.existing else int(asked.nodes), asked.names, deadline)
@@ -49,6 +51,20 @@ def _address(state: str, deadline: float) -> str:
             return line.strip()
         time.sleep(_PAUSE)
     raise NotReady("Ray's head was not up in time: head_startup_timeout is over")
+
+
+def _connects(address: str, deadline: float) -> None:
+    """Wait until somebody takes connections there: Ray itself would try for a minute, whatever the deadline."""
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 5).close()
+        except (OSError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise NotReady("no Ray cluster answers at %s: %s" % (address, error)) from None
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _global_state(address: str) -> Any:

@@ -23,8 +23,8 @@ else
     export RANK LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS NODE_RANK=$SLURM_NODEID
     export LOCAL_WORLD_SIZE=${SLURM_NTASKS_PER_NODE:-$((SLURM_NTASKS / SLURM_NNODES))}
     [ "$RANK" = 0 ] || export DAGSTER_PIPES_MESSAGES=$MUTED
+    unset MUTED
 fi
-unset MUTED
 
 # with cgroups a signal to the step reaches the first process of each task alone, which is this one: it hands it on
 for name in TERM INT HUP USR1 USR2 QUIT; do

@@ -28,5 +28,9 @@ ready() {
 enter() {
     if [ -n "$EXISTING" ]; then RAY_ADDRESS=$EXISTING; else read -r RAY_ADDRESS <"$STATE/address"; fi
     export RAY_ADDRESS
-    : "$VERSION"
+    printf 'dagster-slurm: Ray %s is ready at %s\n' "$VERSION" "$RAY_ADDRESS" >&2
+    local node host port
+    if read -r node host port 2>/dev/null <"$STATE/dashboard"; then
+        printf 'dagster-slurm: its dashboard is http://%s:%s on %s\n' "$host" "$port" "$node" >&2
+    fi
 }
