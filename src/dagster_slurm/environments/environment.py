@@ -39,11 +39,10 @@ def predeployed(path: str) -> Activation:
     return Activation(
         "python",
         (
-            f"ENVIRONMENT={shlex.quote(path)}",
-            'if [ -r "$ENVIRONMENT/activate.sh" ]; then . "$ENVIRONMENT/activate.sh"',
-            'elif [ -x "$ENVIRONMENT/bin/python" ]; then export PATH="$ENVIRONMENT/bin:$PATH"',
-            'else echo "dagster-slurm: no activate.sh and no bin/python in $ENVIRONMENT on $NODE" >&2',
-            """    finish 66 environment '"the environment is not there"'""",
+            f"_ds_environment={shlex.quote(path)}",
+            'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
+            'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
+            'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
             "fi",
         ),
     )
