@@ -44,7 +44,7 @@ class Requests:
         self._finished = False
 
     def finish(self) -> None:
-        """Begin no more jobs, and see those through that are being submitted: nobody else would note their ids."""
+        """Begin no more jobs, and see those through that are being made: nobody else would note their ids."""
         with self._starts:
             self._finished = True
             self._starts.wait_for(lambda: not self._starting, SUBMIT_TIMEOUT)
@@ -84,7 +84,8 @@ class Requests:
                 for key, into in head.get("extra", ()):
                     store.place(head["base"], key, os.path.join(work, into))
 
-            fresh = rundir.stage(directory, files, fill)
+            with self._unbroken():
+                fresh = rundir.stage(directory, files, fill)
             # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
             job = None if fresh else self._look_up(head, directory, renew)
             adopted = job is not None
