@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import platform
+import re
 import threading
 import time
 from typing import Any, Callable, ContextManager, Dict, Generator, List, Optional, Set, Tuple
@@ -17,6 +18,10 @@ from .queues import COMMAND_TIMEOUT, Queues, base_id
 SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
+#: the methods below that may be asked for
+REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
+#: a variable in a folder's name that os.path.expandvars left as it was
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 class Refused(Exception):
@@ -228,20 +233,25 @@ class Requests:
 
     def _expand(self, template: str) -> Optional[str]:
         """Return an absolute path, with ``~`` and variables of the login environment; None if a variable is not set."""
-        path = os.path.expanduser(os.path.expandvars(template))
-        while "$" in path:
-            name = path.split("$", 1)[1].split("/", 1)[0].strip("{}")
-            value = self._commands.login_shell_value(name) if name.isidentifier() else None
+        for match in _VARIABLE.finditer(os.path.expandvars(template)):
+            name = match.group(1) or match.group(2)
+            value = self._commands.login_shell_value(name)
             if not value:
                 return None
             os.environ[name] = value
-            path = os.path.expanduser(os.path.expandvars(template))
+        path = os.path.expanduser(os.path.expandvars(template))
         return os.path.normpath(os.path.join(os.path.expanduser("~"), path))
 
     def _sweep_sometimes(self, head: Head) -> None:
         keep = head.get("keep")
         if keep and cleaning.due(head["base"]) and self._sweeping.acquire(False):
-            threading.Thread(target=cleaning.sweep, args=(head["base"], keep), daemon=True).start()
+            threading.Thread(target=self._sweep, args=(head["base"], keep), daemon=True).start()
+
+    def _sweep(self, base: str, keep: Dict[str, float]) -> None:
+        try:
+            cleaning.sweep(base, keep)
+        finally:
+            self._sweeping.release()
 
 
 def _evidence(directory: str) -> Dict[str, Any]:

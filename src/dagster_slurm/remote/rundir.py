@@ -81,7 +81,8 @@ def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) 
     make_private(parent)
     prefix = ".stage.%s." % os.path.basename(directory)
     for name in os.listdir(parent):
-        if name.startswith(prefix):  # of one who was killed; the variables in it may be secret
+        # of one who was killed; the variables in it may be secret. (What has more dots is of another run: c.1, c.1.0.)
+        if name.startswith(prefix) and name[len(prefix) :].count(".") == 1:
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
     temporary = os.path.join(parent, "%s%d.%s" % (prefix, os.getpid(), _unique()))
     os.mkdir(temporary, 0o700)
