@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from dagster_slurm.core.resources import Resources
     from dagster_slurm.launchers.bash import BashLauncher
     from dagster_slurm.launchers.launcher import ComputeLauncher
+    from dagster_slurm.launchers.ray import RayLauncher
+    from dagster_slurm.launchers.spark import SparkLauncher
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
     from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
     from dagster_slurm.resources.run_config import SlurmRunConfig
@@ -24,12 +26,14 @@ _HOMES = {
     "ComputeResource": "resources.compute",
     "ExecutionMode": "resources.compute",
     "LocalPipesClient": "resources.clients",
+    "RayLauncher": "launchers.ray",
     "Resources": "core.resources",
     "SSHConnectionResource": "resources.ssh",
     "SlurmPipesClient": "resources.clients",
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
+    "SparkLauncher": "launchers.spark",
 }
 
 __all__ = [
@@ -38,12 +42,14 @@ __all__ = [
     "ComputeResource",
     "ExecutionMode",
     "LocalPipesClient",
+    "RayLauncher",
     "Resources",
     "SSHConnectionResource",
     "SlurmPipesClient",
     "SlurmQueueConfig",
     "SlurmResource",
     "SlurmRunConfig",
+    "SparkLauncher",
 ]
 
 

@@ -51,6 +51,8 @@ class Launch:
         bundles: what must lie in the store, by key.
         extra: bundles (by key) whose files are to appear in a folder of the working directory.
         keep: seconds to keep run directories, by outcome; ``None`` keeps them.
+        more: further texts for the run directory, by name.
+        remarks: what the user should hear before it begins.
     """
 
     spec: RunSpec
@@ -59,6 +61,8 @@ class Launch:
     bundles: Mapping[str, Bundle] = field(default_factory=dict[str, Bundle])
     extra: tuple[tuple[str, str], ...] = ()
     keep: Mapping[str, float] | None = None
+    more: Mapping[str, str] = field(default_factory=dict[str, str])
+    remarks: tuple[str, ...] = ()
 
     @property
     def directory(self) -> str:
@@ -72,5 +76,6 @@ class Launch:
             ("job.sh", 0o700, render_job(self.spec, slurm=slurm).encode()),
             ("env.sh", 0o600, variables.encode("utf-8", "surrogateescape")),
             ("context.json", 0o600, self.context),
+            *((name, 0o600, text.encode("utf-8", "surrogateescape")) for name, text in self.more.items()),
             *((name, 0o600, b"") for name in _POLLED),
         ]

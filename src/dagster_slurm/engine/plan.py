@@ -10,7 +10,7 @@ from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.environments.environment import Activation
-from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
 from dagster_slurm.payloads.extra_files import ExtraFiles
@@ -35,6 +35,7 @@ class Ask:
             that is a shim (pyenv's) would change that environment for what it starts.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
+        local: a process beside Dagster: nobody is asked for resources, launchers alone look at them.
     """
 
     payload: Payload
@@ -47,6 +48,7 @@ class Ask:
     prelude: tuple[str, ...] = ()
     upload: bool = True
     keep: Mapping[str, float] | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     for extra in ask.extra_files:
         bundles[extra.bundle.key] = extra.bundle
     resources = merge(ask.resources, ask.launcher.needs())
-    started = ask.launcher.start(command(ask.payload, code, ask.activation.python), resources)
+    programs = Bundle.from_files(ask.launcher.programs())
+    if programs.members:
+        bundles[programs.key] = programs
+    started = _started(ask, resources, code, place.stored(programs.key))
     tools = place.stored(support().key)
     variables = {
         "PYTHONUNBUFFERED": "1",
@@ -100,7 +105,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         key=key,
         paths=RunPaths(place.directory(key)),
         command=started.command,
-        resources=resources,
+        resources=Resources() if ask.local else resources,
         environment=variables,
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
@@ -109,10 +114,17 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         sync=place.late,
     )
     extra = tuple((item.bundle.key, item.into) for item in ask.extra_files)
-    return Launch(spec, place.base, context, bundles, extra, ask.keep)
+    return Launch(spec, place.base, context, bundles, extra, ask.keep, started.files, started.remarks)
 
 
 @functools.cache
 def support() -> Bundle:
     """Return what comes with every run: ``dagster_pipes`` for Pythons that lack it, and the meter."""
     return pipes_bundle()
+
+
+def _started(ask: Ask, resources: Resources, code: str, programs: str) -> Started:
+    python = ask.activation.python
+    words = command(ask.payload, code, python)
+    setting = Setting(command=words, resources=resources, programs=programs, python=python, local=ask.local)
+    return ask.launcher.start(setting)

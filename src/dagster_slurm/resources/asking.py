@@ -50,7 +50,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     ask = Ask(
         payload=payload,
         launcher=arguments.launcher,
-        resources=_resources(arguments, said, queue, target),
+        resources=_resources(arguments, said, queue),
         activation=_activation(said, settings, slurm, target),
         tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
         environment={**_data_base(slurm, target), **check_environment(arguments.extra_env)},
@@ -58,6 +58,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         prelude=tuple(queue.prelude) if slurm else (),
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),
+        local=target.local,
     )
     name = call_name(
         context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
@@ -83,10 +84,9 @@ def definition_folder(context: Context) -> Path | None:
         return None  # defined in a notebook or at a prompt
 
 
-def _resources(arguments: Arguments, said: Said, queue: SlurmQueueConfig, target: Target) -> Resources:
+def _resources(arguments: Arguments, said: Said, queue: SlurmQueueConfig) -> Resources:
     """Call, run config, metadata, what the launcher needs, queue: the earlier wins."""
-    asked = merge(arguments.resources, said.resources, arguments.launcher.needs(), queue.resources())
-    return Resources() if target.local else asked
+    return merge(arguments.resources, said.resources, arguments.launcher.needs(), queue.resources())
 
 
 def _activation(said: Said, settings: Settings, slurm: SlurmResource | None, target: Target) -> Activation:
