@@ -67,7 +67,7 @@ def settings(place: Cluster) -> SSHSettings:
 
 def environment(place: Cluster) -> dict[str, str]:
     """The environment for a program that finds the cluster by it."""
-    foreign = ("SLURM_", "SBATCH_", "DAGSTER_SLURM_")
+    foreign = ("SLURM_", "SBATCH_", "DAGSTER_SLURM_MODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, **place.client_environment, "DAGSTER_HOME": str(dagster_home())}
 
@@ -82,16 +82,17 @@ def dagster_home() -> Path:
 
 def start(place: Cluster, module: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a program of ours in a process of its own; it prints one line of JSON."""
-    log = (FOLDER / f"{module}.log").open("a")
-    return subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
-        cwd=REPOSITORY,
-        env=environment(place),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-    )
+    FOLDER.mkdir(exist_ok=True)
+    with (FOLDER / f"{module}.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+            cwd=REPOSITORY,
+            env=environment(place),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
 
 
 @contextlib.contextmanager
@@ -118,12 +119,12 @@ class Sshd:
     def _count(self, words: str) -> int:
         with self._log.open("rb") as file:
             file.seek(self._from)
-            return file.read().count(words.encode())
+            return len([line for line in file.read().decode().splitlines() if line.startswith(words)])
 
     @property
     def logins(self) -> int:
         """Connections that were let in."""
-        return self._count("\nAccepted publickey for ")
+        return self._count("Accepted publickey for ")
 
     @property
     def sessions(self) -> int:

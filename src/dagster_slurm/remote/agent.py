@@ -33,7 +33,8 @@ class Agent:
         self._out = threading.Lock()
         self._commands = Commands(dict(os.environ))
         self._queues = Queues(self._commands, self.emit, options.get("queue", []), options.get("accounting", []))
-        self._follower = Follower(self.emit)
+        self._follower = Follower(self._gather)
+        self._gathered = bytearray()
         self._requests = Requests(self._commands, self._queues)
         self._incoming: Dict[str, store.Incoming] = {}
         self._work: "queue.Queue[Tuple[Dict[str, Any], bytes]]" = queue.Queue()
@@ -43,10 +44,24 @@ class Agent:
 
     def emit(self, head: Dict[str, Any], body: bytes) -> None:
         """Send one frame; from any thread."""
-        data = memoryview(frames.encode(head, body, self._tty))
+        self._write(frames.encode(head, body, self._tty))
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
         with self._out:
-            while data:
-                data = data[os.write(1, data) :]
+            while view:
+                view = view[os.write(1, view) :]
+
+    def _gather(self, head: Dict[str, Any], body: bytes) -> None:
+        """Keep a frame of what was followed for a moment: many small ones travel as one."""
+        self._gathered += frames.encode(head, body, self._tty)
+        if len(self._gathered) >= frames.MAX_BODY:
+            self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        if self._gathered:
+            data, self._gathered = bytes(self._gathered), bytearray()
+            self._write(data)
 
     def run(self) -> None:
         """Serve until the input ends."""
@@ -54,6 +69,7 @@ class Agent:
         self.emit({"ev": "ready"}, b"")
         while True:
             wait = self._follower.tick(time.monotonic())
+            self._send_gathered()
             self._heartbeat()
             readable, _, _ = select.select([0], [], [], min(wait, _HEARTBEAT))
             if not readable:

@@ -23,7 +23,7 @@ _BURST, _LEAST_BURST = 100.0, 25.0
 #: how many bytes one operation takes at most
 _GULP = 4 * MAX_BODY
 #: moments at which files are looked at, in seconds apart: for those that are looked at often, and the others
-_BEAT, _SLOW_BEAT = 0.05, 0.25
+_BEAT, _SLOW_BEAT = 0.1, 0.5
 RECORD = "record.jsonl"
 _OUTPUT = {"stdout": "stdout.%d", "stderr": "stderr.%d", "messages": "messages.%d.jsonl"}
 #: what a payload writes last into its messages: the end of the job is near
@@ -196,7 +196,7 @@ class Follower:
         file.weight = weight
         part = weight / self._weights * OPERATIONS_PER_SECOND * self.share * _PLANNED
         again = max(wish, min(1 / part, file.pace.longest(now)))
-        if again < 2 * _BEAT:
+        if again < _BEAT:
             return now + again
         beat = _BEAT if again < 4 * _SLOW_BEAT else _SLOW_BEAT
         return round((now + again) / beat) * beat

@@ -18,6 +18,7 @@ Frame = Tuple[Head, bytes]
 #: the largest body that either side puts into one frame, in bytes
 MAX_BODY = 256 * 1024
 _HEADER = re.compile(rb"F(\d{1,10}) (\d{1,10}) ([0-9a-f]{8})$")
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _MAX_HEADER = 64
 _MAX_FRAME = 64 * 1024 * 1024
 #: base64 has "=" at its end alone
@@ -31,7 +32,7 @@ class FrameError(Exception):
 
 def encode(head: Head, body: bytes = b"", tty: bool = False) -> bytes:
     """Return the bytes of one frame."""
-    text = json.dumps(head, separators=(",", ":")).encode("utf-8")
+    text = _ENCODER.encode(head).encode("utf-8")
     crc = zlib.crc32(body, zlib.crc32(text)) & 0xFFFFFFFF
     frame = b"F%d %d %08x\n" % (len(text), len(body), crc) + text + body
     return _MARK + base64.b64encode(frame) + b"\n" if tty else frame

@@ -45,7 +45,7 @@ class Pace:
     def news(self, now: float, lines: int) -> None:
         """Take note that it has grown by so many lines."""
         gap = (now - self._last) / max(lines, 1)
-        self._gap = (self._gap + gap) / 2 if self._spoke else min(gap, 1.0)
+        self._gap = 0.8 * self._gap + 0.2 * gap if self._spoke else min(gap, 1.0)
         self._last, self._spoke = now, True
 
     def wish(self, now: float) -> float:

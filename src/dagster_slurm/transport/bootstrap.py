@@ -24,6 +24,10 @@ _PROGRAM = (
     'exec(compile(zlib.decompress(base64.b64decode(b)),"<dagster-slurm>","exec"))'
 )
 
+# Only the standard library: a queue.py in somebody's home or on his PYTHONPATH is not it, and what sites add to each
+# start of Python (site-packages, .pth files on a shared file system) takes its time.
+_OPTIONS = ("-I", "-S", "-u")
+
 # Runs on the other side: makes a package of the modules it is given, in their order, and calls the last one's main().
 _LOADER = """
 import json, sys, types
@@ -38,12 +42,12 @@ module.main(json.loads(%(options)r), tty)
 
 def argv(python: str = "python3") -> list[str]:
     """Return the bootstrap command for a process that is started without a shell."""
-    return [python, "-u", "-c", _PROGRAM]
+    return [python, *_OPTIONS, "-c", _PROGRAM]
 
 
 def shell_command(python: str = "python3") -> str:
     """Return the bootstrap command for a login shell of any kind."""
-    return f"exec {python} -u -c '{_PROGRAM}'"
+    return f"exec {python} {' '.join(_OPTIONS)} -c '{_PROGRAM}'"
 
 
 def program(modules: Sequence[tuple[str, str]], options: Mapping[str, object]) -> bytes:
