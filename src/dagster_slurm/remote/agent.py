@@ -12,7 +12,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import cleaning, frames, rundir, store
+from . import cleaning, frames, packages, rundir, store
 from .commands import Commands
 from .follow import Follower
 from .queues import Queues, private_folder
@@ -35,6 +35,7 @@ class Agent:
         self._follower = Follower(self.emit)
         self._requests = Requests(self._commands, self._queues)
         self._incoming: Dict[str, store.Incoming] = {}
+        self._arriving = packages.Arriving()
         self._work: "queue.Queue[Tuple[Dict[str, Any], bytes]]" = queue.Queue()
         self._beat = 0.0
         self._threads = 0
@@ -67,6 +68,7 @@ class Agent:
         """Leave nothing behind."""
         for incoming in self._incoming.values():
             incoming.discard()
+        self._arriving.close()
         if self._registered:
             os.unlink(self._registered)
 
@@ -77,6 +79,7 @@ class Agent:
             "unwatch": self._unwatch,
             "grant": self._grant,
             "put": self._put,
+            "piece": self._arriving.piece,
             "collected": self._collected,
             "counts": self._counts,
         }.get(head["op"])

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, ContextManager, Dict, List, Optional, Set, Tuple
 
-from . import cleaning, rundir, store
+from . import built, cleaning, packages, pythons, rundir, store
 from .commands import Commands
 from .direct import Direct
 from .queues import COMMAND_TIMEOUT, Queues, base_id
@@ -58,8 +58,9 @@ class Requests:
             return dict(found, adopted=True)
         self._check_base(head["base"])
         missing = store.have(head["base"], head.get("needs", []))
-        if missing:
-            return {"missing": missing}
+        lacks_environment = not _environment_is_ready(head)
+        if missing or lacks_environment:
+            return {"missing": missing, "lacks_environment": lacks_environment}
         with self._lock(directory):
             found = _evidence(directory)
             if rundir.proves_job(found):
@@ -139,6 +140,30 @@ class Requests:
         except FileNotFoundError:
             return {"size": 0}, b""
 
+    def pythons(self, head: Head) -> Dict[str, Any]:
+        """Say which Pythons a job would find."""
+        self._check_base(head["base"])
+        try:
+            return {"pythons": pythons.find(head["base"], head["names"], head["prelude"])}
+        except pythons.Unusable as error:
+            raise Refused("prelude", str(error))  # noqa: B904
+
+    def packages(self, head: Head) -> Dict[str, Any]:
+        """Say which packages are missing, and how much of each is there."""
+        self._check_base(head["base"])
+        return {"missing": packages.missing(head["base"], head["wanted"])}
+
+    def seal(self, head: Head) -> Dict[str, Any]:
+        """Check packages that have arrived."""
+        return {"damaged": packages.seal(head["base"], head["packages"])}
+
+    def build(self, head: Head) -> Dict[str, Any]:
+        """Make sure that an environment is there."""
+        try:
+            return built.build(head["base"], head["order"])
+        except built.NotBuilt as error:
+            raise Refused("build", str(error), **error.facts)  # noqa: B904
+
     def _check_base(self, base: str) -> None:
         try:
             rundir.make_private(base)
@@ -212,6 +237,11 @@ def _evidence(directory: str) -> Dict[str, Any]:
     if found["claim"] == rundir.CANCELLED:
         raise Refused("cancelled", "it was cancelled before it had a job", path=directory)
     return found
+
+
+def _environment_is_ready(head: Head) -> bool:
+    wanted = head.get("environment")
+    return wanted is None or built.is_ready(wanted["path"], wanted["key"], head["base"])
 
 
 def _split(files: List[List[Any]], body: bytes) -> Tuple[List[rundir.StagedFile], bytes]:
