@@ -56,9 +56,7 @@ def real_cluster() -> None:
         sys.exit(f"demo: the cluster did not come up: {error}")
     os.environ.update(cluster.client_environment)
     os.environ.pop("BIKE_COUNTERS_DATA", None)  # the tables lie in the cluster's home
-    print(
-        f"it is up after {time.monotonic() - begun:.1f} s: log in with  ssh -F {cluster.ssh_config} {cluster.ssh_alias}"
-    )
+    print(f"it is up after {time.monotonic() - begun:.1f} s, and all that the assets are told of it is this:")
     for name, value in cluster.client_environment.items():
         print(f"  {name}={value}")
 
@@ -81,8 +79,11 @@ def main() -> int:
     ok = progress.run(defs, "city")
     for partition in PARTITIONS:
         ok = progress.run(defs, "station", partition=partition) and ok
+    if not ok:
+        print(f"\nThe demonstration failed in {', '.join(progress.failures)}; what went wrong stands above.")
+        return 1
     print(closing_words(progress.materialized, progress.checks, time.monotonic() - begun, slurm=slurm))
-    return 0 if ok else 1
+    return 0
 
 
 def closing_words(materialized: dict[str, int], checks: dict[str, bool], seconds: float, *, slurm: bool) -> str:

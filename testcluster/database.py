@@ -16,18 +16,22 @@ def install(machine: Machine) -> None:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
-    options = ["--no-defaults", f"--datadir={folder}/data", "--user=root", "--skip-test-db"]
-    machine.run(["mariadb-install-db", *options, "--auth-root-authentication-method=socket"])
+    (folder / "tmp").mkdir()
+    options = [*_folders(machine.layout), "--skip-test-db", "--auth-root-authentication-method=socket"]
+    machine.run(["mariadb-install-db", *options])
     done.touch()
+
+
+def _folders(layout: Layout) -> list[str]:
+    """Options of all programs. In /tmp each server that starts would remove the others' temporary tables."""
+    return ["--no-defaults", "--user=root", f"--datadir={layout.database}/data", f"--tmpdir={layout.database}/tmp"]
 
 
 def command(layout: Layout) -> list[str]:
     """The server's command line: small, local, and without care for a power failure."""
     return [
         "mariadbd",
-        "--no-defaults",
-        "--user=root",
-        f"--datadir={layout.database}/data",
+        *_folders(layout),
         f"--socket={layout.database_socket}",
         f"--pid-file={layout.run}/database.own-pid",
         "--skip-networking",

@@ -27,6 +27,9 @@ from dagster_slurm.transport.stream import Transport
 #: how long a test waits for anything at all, in seconds
 PATIENCE = 60.0
 
+#: a payload that waits for a file ``go``
+UNTIL_GO = "touch begun; until [ -e go ]; do sleep 0.02; done"
+
 _numbers = itertools.count(1)
 
 
@@ -69,7 +72,7 @@ class Played:
     heard: Heard
     tracked: Tracked
     submitted: Submitted
-    launch: Launch
+    launch: Launch = field(repr=False)
     seconds: float
 
     @property
@@ -84,9 +87,9 @@ class Played:
 class Play:
     """A launch that a thread takes to its end."""
 
-    def __init__(self, rig: Rig, launch: Launch, host: Host) -> None:
+    def __init__(self, rig: Rig, launch: Launch, host: Host, heard: Heard) -> None:
         self.launch = launch
-        self.heard = Heard()
+        self.heard = heard
         self.submitted: Submitted | None = None
         self.following: Following | None = None
         self._played: Played | None = None
@@ -121,6 +124,10 @@ class Play:
         if self._error is not None:
             raise self._error
         assert condition(), f"it ended first: {self._played}"
+
+    def go(self) -> None:
+        """Let a payload that waits for it go on."""
+        self.file("go").touch()
 
     def until_begun(self) -> int:
         """Wait for the payload's ``touch begun``; return the job's id."""
@@ -228,9 +235,9 @@ class Rig:
         """Start a launch, see :meth:`launch`."""
         return self.take_up(self.launch(*command, **options), host)
 
-    def take_up(self, launch: Launch, host: Host | None = None) -> Play:
+    def take_up(self, launch: Launch, host: Host | None = None, heard: Heard | None = None) -> Play:
         """Submit or adopt a launch, and follow it."""
-        return Play(self, launch, host or self.host)
+        return Play(self, launch, host or self.host, heard or Heard())
 
     def run(self, *command: str, timeout: float = PATIENCE, **options: Any) -> Played:
         """Take a launch to its end."""

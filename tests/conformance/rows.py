@@ -73,21 +73,25 @@ def real(cluster: Cluster, **settings: Any) -> Generator[Rig]:
     shared = _made(place / "shared")
     for folder in (place, shared):
         os.chown(folder, user.pw_uid, user.pw_gid)
-    rig = Rig(
-        "real",
-        lambda: SSHTransport(ssh(cluster, **settings)),
-        Slurm(),
-        place / "base",
-        shared,
-        lambda: Turns(private_folder() / f"turns-{cluster.name}"),
-        backstage=cluster,
-        resources={"cpus": 1, "mem": 100, "time_limit": 5},
-    )
+    rig = real_rig(cluster, place / "base", shared, **settings)
     try:
         yield rig
     finally:
         rig.close()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def real_rig(cluster: Cluster, base: Path, shared: Path, **settings: Any) -> Rig:
+    return Rig(
+        "real",
+        lambda: SSHTransport(ssh(cluster, **settings)),
+        Slurm(),
+        base,
+        shared,
+        lambda: Turns(private_folder() / f"turns-{cluster.name}"),
+        backstage=cluster,
+        resources={"cpus": 1, "mem": 100, "time_limit": 5},
+    )
 
 
 def ssh(cluster: Cluster, **settings: Any) -> SSHSettings:

@@ -96,15 +96,17 @@ def test_gpus_are_bound(cluster):
 def test_a_second_cluster_beside_the_first_leaves_nothing(cluster, make_cluster):
     second = make_cluster(accounting=False, auth="one-time")
     uid = pwd.getpwnam(second.user).pw_uid
-    submit(second, "-N4", "-o", "/dev/shm/left-behind", "--wrap", "srun -N4 sleep 60")
+    left_behind = Path("/dev/shm", second.name)
+    submit(second, "-N4", "-o", str(left_behind), "--wrap", "srun -N4 sleep 60")
     mine = submit(cluster, "-o", "beside.out", "--wrap", "squeue -h -o %u")
+    wait_until(left_behind.exists)
     wait_until(lambda: " R " in second.run(["squeue", "-h"]).stdout)
     wait_until(lambda: state(cluster, mine) == "COMPLETED")
     assert second.user not in (cluster.home / "beside.out").read_text()
 
     down(second.name)
     assert_nothing_left(second.layout, uid)
-    assert not Path("/dev/shm/left-behind").exists()
+    assert not left_behind.exists()
     # the first one still finds its control groups
     assert cluster.run(["srun", "-N4", "--mem=50", "true"]).returncode == 0
 
@@ -182,7 +184,7 @@ def test_submit_limit_and_short_memory(make_cluster):
 
 @pytest.mark.parametrize("seconds", [0.2, 0.8, 1.6, 2.4, 4])
 def test_down_cleans_up_after_a_killed_up(seconds):
-    name = "killed"
+    name = f"k{os.getpid()}"
     command = [sys.executable, "-m", "testcluster", "up", "--name", name]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
         time.sleep(seconds)

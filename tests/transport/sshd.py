@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +27,10 @@ OATH_KEY = "3132333435363738393031323334353637383930"
 _AUTHENTICATION = {
     "key": ["PubkeyAuthentication yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "UsePAM no"],
     "password": ["PubkeyAuthentication no", "PasswordAuthentication yes", "UsePAM no"],
-    "prompt": ["PubkeyAuthentication no", "PasswordAuthentication no", "KbdInteractiveAuthentication yes", "UsePAM yes"],
+    "both": ["PubkeyAuthentication no", "PasswordAuthentication yes", "UsePAM yes"],
+    "prompt": ["PubkeyAuthentication no", "PasswordAuthentication no", "UsePAM yes"],
 }
 _AUTHENTICATION["code"] = _AUTHENTICATION["prompt"]
-_AUTHENTICATION["both"] = ["PubkeyAuthentication no", "PasswordAuthentication yes", *_AUTHENTICATION["prompt"][2:]]
 
 
 @dataclass

@@ -243,7 +243,7 @@ def test_the_shared_connection_holds_nothing_of_the_process_that_opened_it(sshd:
     assert done.stdout == "open 1\n"  # end of file came though the connection lives on:
     (master,) = masters(server)
     assert master.ppid() != os.getpid()
-    pipes = {os.readlink(f"/proc/{master.pid}/fd/{number}") for number in range(3)}
+    pipes = {str(Path(f"/proc/{master.pid}/fd/{number}").readlink()) for number in range(3)}
     assert pipes == {"/dev/null"}
     assert os.getsid(master.pid) != os.getsid(0)
 

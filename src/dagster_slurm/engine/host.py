@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dagster_slurm.core.tracker import Looked, LookFailed
 from dagster_slurm.engine.answers import error_for
 from dagster_slurm.engine.channel import Channel
 from dagster_slurm.engine.followed import Absent, Back, Followed
 from dagster_slurm.engine.opening import TURN_PAUSE, Opening, too_late
 from dagster_slurm.engine.turns import HOLD, Turns
+from dagster_slurm.engine.words import Words
 from dagster_slurm.errors import CannotConnect, HostError
 from dagster_slurm.schedulers.scheduler import Scheduler
 from dagster_slurm.transport.stream import Transport
@@ -76,10 +76,9 @@ class Host:
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._runs: dict[int, Followed] = {}
-        self._asking: set[int] = set()
-        self._asked = False
         self._keeper: threading.Thread | None = None
         self._wake = threading.Event()
+        self._words = Words(scheduler, self.request, self._wake.set)
         self._hello: dict[str, dict[str, Any]] = {}
 
     def hello(self, folder: str, say: Say | None = None) -> dict[str, Any]:
@@ -162,7 +161,7 @@ class Host:
         """Follow a run no more."""
         with self._lock:
             self._runs.pop(followed.number, None)
-            self._asking.discard(followed.number)
+        self._words.forget(followed)
         self.notify("unwatch", run=followed.number)
 
     def granted(self, followed: Followed) -> None:
@@ -173,8 +172,7 @@ class Host:
 
     def ask(self, followed: Followed) -> None:
         """Ask the scheduler about a run soon, together with others that are to be asked about."""
-        with self._lock:
-            self._asking.add(followed.number)
+        self._words.want(followed)
         self._wake.set()
 
     def close(self) -> None:
@@ -252,7 +250,7 @@ class Host:
         elif event in ("queue", "accounting"):
             with self._lock:
                 runs = list(self._runs.values())
-            self._deliver(event, head, runs)
+            self._words.deliver(event, head, runs)
 
     def _lost(self, channel: Channel, error: HostError) -> None:
         with self._lock:
@@ -265,38 +263,6 @@ class Host:
             item.set(error)
         self._wake.set()
 
-    # --- the scheduler's word
-
-    def _deliver(self, source: str, look: Mapping[str, Any], runs: list[Followed]) -> None:
-        begun = time.monotonic() - float(look["age"])
-        for followed in runs:
-            if not look["ok"]:
-                followed.put(LookFailed("queue" if source == "queue" else "accounting", str(look["error"])))
-                continue
-            job = str(followed.job["id"])
-            if source == "queue":
-                followed.put(Looked("queue", self._scheduler.queue_row(look["rows"], job), begun))
-            else:
-                followed.put(Looked("accounting", self._scheduler.account_row(look["rows"], job), begun))
-
-    def _ask_now(self, numbers: set[int]) -> None:
-        runs = [self._runs[number] for number in numbers if number in self._runs]
-        jobs = [{"id": run.job["id"], "ticks": run.job.get("ticks")} for run in runs]
-        try:
-            answer, _ = self.request(
-                "status", kind=self._scheduler.kind, jobs=jobs, accounting=bool(self._scheduler.accounting)
-            )
-            # Accounting first: once the queue has spoken a last word, a run may be decided.
-            for source in ("accounting", "queue"):
-                if answer[source]:
-                    self._deliver(source, answer[source], runs)
-        except HostError as error:
-            for run in runs:
-                run.put(LookFailed("queue", error.message))
-        finally:
-            self._asked = False
-            self._wake.set()
-
     # --- the thread that keeps things going
 
     def _keep(self) -> None:
@@ -305,12 +271,8 @@ class Host:
             self._wake.clear()
             with self._lock:
                 channel, runs, busy = self._channel, bool(self._runs), bool(self._pending)
-                asking = self._asking if self._asking and not self._asked else set[int]()
-                if asking:
-                    self._asking, self._asked = set(), True
             now = time.monotonic()
-            if asking:
-                threading.Thread(target=self._ask_now, args=(asking,), daemon=True).start()
+            self._words.ask()
             if channel is None:
                 if runs:
                     self._open_again()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from dagster import AssetCheckResult, MaterializeResult, PipesClientCompletedInvocation, PipesSession
 
@@ -27,9 +27,10 @@ class CompletedRun(PipesClientCompletedInvocation, tuple[Result, ...]):  # noqa:
 
     def __new__(cls, session: PipesSession, facts: dict[str, Fact]) -> CompletedRun:
         """Make the tuple of all results, with the job's metadata on each."""
-        results = PipesClientCompletedInvocation(session, namespaced(facts)).get_results()
-        return tuple.__new__(cls, results)
+        invocation = PipesClientCompletedInvocation(session, namespaced(facts))
+        results = cast("Sequence[Result]", invocation.get_results())  # pyright: ignore[reportUnknownMemberType]
+        return super().__new__(cls, results)
 
     def __init__(self, session: PipesSession, facts: dict[str, Fact]) -> None:
-        super().__init__(session, namespaced(facts))
+        super().__init__(session, namespaced(facts))  # pyright: ignore[reportUnknownMemberType]
         self.facts = facts

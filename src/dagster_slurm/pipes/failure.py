@@ -18,7 +18,9 @@ class SlurmFailure(dg.Failure):
     """
 
     def __init__(self, error: DagsterSlurmError, metadata: dict[str, dg.MetadataValue]) -> None:
-        super().__init__(str(error), metadata=metadata, allow_retries=error.allow_retries)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - Dagster's own
+            str(error), metadata=metadata, allow_retries=error.allow_retries
+        )
         self.error = error
 
 
@@ -44,7 +46,7 @@ def namespaced(facts: dict[str, Fact]) -> dict[str, dg.MetadataValue]:
 
 def _value(name: str, value: Fact) -> dg.MetadataValue:
     if name == "run_directory":
-        return dg.MetadataValue.path(str(value))
+        return dg.PathMetadataValue(str(value))
     if isinstance(value, int):
         return dg.MetadataValue.int(value)
     if isinstance(value, float):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import time
 from typing import Dict, Iterator, Optional
@@ -10,8 +11,10 @@ from typing import Dict, Iterator, Optional
 from . import rundir, store
 
 COLLECTED = "collected.json"
-_MARK = ".swept"
-_DAY = 86400.0
+_DONE, _GOING_ON = ".swept", ".sweeping"
+_HOUR, _DAY = 3600.0, 86400.0
+#: a job without an end in its record may be waiting or running: nothing younger is touched, in seconds
+_UNFINISHED = 180 * _DAY
 _PAUSE = 0.1  # seconds between two run directories: a guest does not hurry
 
 
@@ -28,33 +31,60 @@ def forget_variables(directory: str) -> None:
 
 
 def due(base: str) -> bool:
-    """Whether a sweep is due under this base; whoever is told so does it."""
-    mark = os.path.join(base, _MARK)
-    try:
-        age = time.time() - os.stat(mark).st_mtime
-    except OSError:
-        age = _DAY
-    if age < _DAY:
+    """Whether a sweep is due under this base; whoever is told so does it, or is taken to have died after a while."""
+    if _since(os.path.join(base, _DONE)) < _DAY or _since(os.path.join(base, _GOING_ON)) < _HOUR:
         return False
-    rundir.write_whole(mark, b"")
+    rundir.write_whole(os.path.join(base, _GOING_ON), b"")
     return True
 
 
 def sweep(base: str, keep: Dict[str, float]) -> int:
-    """Remove collected run directories older than ``keep[outcome]`` seconds; return how many.
+    """Remove run directories older than ``keep[outcome]`` seconds, and code that none needs; return how many.
 
     What was never collected is kept as a failure is: somebody may come back for it.
     """
     removed = 0
     for directory in _run_directories(os.path.join(base, "runs")):
         time.sleep(_PAUSE)
-        limit = keep.get(outcome(directory) or "failure", keep.get("failure"))
+        limit = _limit(directory, keep)
         if limit is not None and _age(directory) > limit:
             shutil.rmtree(directory, ignore_errors=True)
             removed += 1
             _remove_if_empty(os.path.dirname(directory))
-    store.sweep(base)
+    _sweep_store(base)
+    rundir.write_whole(os.path.join(base, _DONE), b"")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(base, _GOING_ON))
     return removed
+
+
+def _limit(directory: str, keep: Dict[str, float]) -> Optional[float]:
+    """Return how many seconds a run directory is kept; None for ever."""
+    known = outcome(directory)
+    if known is not None:
+        return keep.get(known)
+    limit = keep.get("failure")
+    if limit is None or '"event":"exit"' in rundir.read_text(os.path.join(directory, rundir.RECORD)):
+        return limit
+    return max(limit, _UNFINISHED)
+
+
+def _sweep_store(base: str) -> None:
+    """Remove leftovers of uploads, and code that was last used before anything that may still need it."""
+    store.sweep(base)
+    folder = os.path.join(base, "store")
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        if name.endswith(".json") and _since(os.path.join(folder, name)) > _UNFINISHED + _DAY:
+            time.sleep(_PAUSE)
+            store.remove(base, name[: -len(".json")])
+
+
+def _since(path: str) -> float:
+    """Return seconds since a file was written; very many if there is none."""
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except OSError:
+        return float("inf")
 
 
 def _run_directories(runs: str) -> Iterator[str]:
@@ -66,9 +96,10 @@ def _run_directories(runs: str) -> Iterator[str]:
 
 def _folders(path: str) -> Iterator[str]:
     try:
-        names = sorted(os.listdir(path))
+        names = os.listdir(path)
     except OSError:
         return
+    random.shuffle(names)  # an agent that ends in mid-sweep is followed by one that begins elsewhere
     for name in names:
         if os.path.isdir(os.path.join(path, name)):
             yield os.path.join(path, name)

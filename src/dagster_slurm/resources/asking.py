@@ -37,17 +37,14 @@ class Arguments:
 
     payload_path: PathLike | Sequence[str] | None
     launcher: ComputeLauncher
-    resources: Resources | None
+    resources: Resources
     extra_env: Mapping[str, str]
     extras: Mapping[str, Any]
     extra_files: Sequence[PathLike] | Mapping[str, PathLike]
-    extra_slurm_opts: Mapping[str, Any] | None
-    resource_requirements: Mapping[str, Any] | None
-    config: SlurmRunConfig | None
     key: str | None
     skip_payload_upload: bool | None
     remote_payload_path: str | None
-    force_env_push: bool | None
+    force_env_push: bool
     poll_timeout: float | None
 
 
@@ -71,7 +68,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     beside, cwd = definition_folder(context), Path.cwd()
     payload = resolve(_payload_path(arguments), beside=beside, cwd=cwd) if upload else _on_target(arguments)
     slurm = None if target.local else settings.slurm
-    queue = (slurm.queue if slurm else None) or SlurmQueueConfig()
+    queue = slurm.defaults() if slurm else SlurmQueueConfig()
     ask = Ask(
         payload=payload,
         launcher=arguments.launcher,
@@ -96,6 +93,18 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     )
 
 
+def said_in_call(
+    resources: Resources | None,
+    extra_slurm_opts: Mapping[str, Any] | None,
+    resource_requirements: Mapping[str, Any] | None,
+    config: SlurmRunConfig,
+) -> Resources:
+    """Return the resources that the call says, and after it the launchpad."""
+    return merge(
+        resources, from_options(extra_slurm_opts), from_requirements(resource_requirements), config.resources()
+    )
+
+
 def definition_folder(context: Context) -> Path | None:
     """Return the folder of the file that defines the asset or op."""
     function: Any = getattr(context.op_def.compute_fn, "decorated_fn", None)
@@ -109,15 +118,7 @@ def definition_folder(context: Context) -> Path | None:
 
 def _resources(arguments: Arguments, said: Said, queue: SlurmQueueConfig, target: Target) -> Resources:
     """Call, run config, metadata, what the launcher needs, queue: the earlier wins."""
-    asked = merge(
-        arguments.resources,
-        from_options(arguments.extra_slurm_opts),
-        from_requirements(arguments.resource_requirements),
-        arguments.config.resources() if arguments.config else None,
-        said.resources,
-        arguments.launcher.needs(),
-        queue.resources(),
-    )
+    asked = merge(arguments.resources, said.resources, arguments.launcher.needs(), queue.resources())
     return Resources() if target.local else asked
 
 
@@ -150,7 +151,7 @@ def _data_base(slurm: SlurmResource | None, target: Target) -> dict[str, str]:
 def _skips_upload(arguments: Arguments, settings: Settings) -> bool:
     if arguments.skip_payload_upload is not None:
         return arguments.skip_payload_upload
-    if arguments.remote_payload_path or (arguments.config and arguments.config.skip_payload_upload):
+    if arguments.remote_payload_path:
         return True
     return settings.default_skip_payload_upload
 
@@ -165,8 +166,7 @@ def _payload_path(arguments: Arguments) -> PathLike | Sequence[str]:
 
 def _on_target(arguments: Arguments) -> Payload:
     """Return a payload that lies on the target already."""
-    config = arguments.config.remote_payload_path if arguments.config else None
-    path = arguments.remote_payload_path or config or _payload_path(arguments)
+    path = arguments.remote_payload_path or _payload_path(arguments)
     if not isinstance(path, (str, os.PathLike)):
         return Payload("command", interpreter=(str(path[0]),), args=tuple(map(str, path[1:])))
     text = os.fspath(path)

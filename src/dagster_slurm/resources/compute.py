@@ -22,7 +22,7 @@ from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.handles import Context
 from dagster_slurm.pipes.run import run
 from dagster_slurm.resources import targets
-from dagster_slurm.resources.asking import Arguments, call_for
+from dagster_slurm.resources.asking import Arguments, call_for, said_in_call
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.slurm import SlurmResource
@@ -127,20 +127,19 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         try:
             _refuse(unknown, self.run)
             target = self._target()
+            launchpad = config or SlurmRunConfig()
+            skips = launchpad.skip_payload_upload or None
             arguments = Arguments(
                 payload_path=payload_path,
                 launcher=launcher or self.default_launcher or BashLauncher(),
-                resources=resources,
+                resources=said_in_call(resources, extra_slurm_opts, resource_requirements, launchpad),
                 extra_env=extra_env or {},
                 extras=extras or {},
                 extra_files=extra_files or (),
-                extra_slurm_opts=extra_slurm_opts,
-                resource_requirements=resource_requirements,
-                config=config,
                 key=key,
-                skip_payload_upload=skip_payload_upload,
-                remote_payload_path=remote_payload_path,
-                force_env_push=force_env_push,
+                skip_payload_upload=skips if skip_payload_upload is None else skip_payload_upload,
+                remote_payload_path=remote_payload_path or launchpad.remote_payload_path,
+                force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
             )
             call = call_for(context, arguments, self, target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from dagster_slurm.core.options import from_options, from_requirements
 from dagster_slurm.core.resources import Resources, merge
@@ -51,7 +51,7 @@ def _metadata(context: Context) -> list[Mapping[str, Any]]:
     if not context.has_assets_def:
         return []
     by_key = context.assets_def.metadata_by_key
-    return [cast("Mapping[str, Any]", by_key.get(key, {})) for key in context.selected_asset_keys]
+    return [by_key.get(key, {}) for key in context.selected_asset_keys]
 
 
 def _said(metadata: Mapping[str, Any]) -> Said:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from pydantic import Field
@@ -15,6 +15,7 @@ from dagster_slurm.resources.ssh import SSHConnectionResource
 _OPTIONS = (
     "partition num_nodes cpus mem mem_per_cpu gpus_per_node gpu_directive time_limit account qos constraint".split()
 )
+_REMOTE_BASE = "~/dagster-slurm"
 _MORE_OPTIONS = "reservation exclude nodelist gres signal_before_timeout".split()
 
 
@@ -58,7 +59,7 @@ class SlurmResource(dg.ConfigurableResource[Any]):
     )
     queue: SlurmQueueConfig | None = Field(default=None, description="What jobs ask for where nothing else says.")
     remote_base: str = Field(
-        default="~/dagster-slurm",
+        default=_REMOTE_BASE,
         description="Folder for run directories and code, on a file system that all nodes share. ~ and $SCRATCH are "
         "expanded there.",
     )
@@ -92,7 +93,13 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         queue = SlurmQueueConfig(
             partition=common.text("PARTITION"), qos=common.text("QOS"), account=common.text("ACCOUNT")
         )
-        return cls(ssh=ssh, queue=queue, **({"remote_base": base} if base else {}))
+        return cls(ssh=ssh, queue=queue, remote_base=base or _REMOTE_BASE)
+
+    def defaults(self) -> SlurmQueueConfig:
+        """Return what jobs ask for where nothing else says."""
+        # Dagster's metaclass hides the types of fields that are configurations themselves
+        queue = cast("SlurmQueueConfig | None", self.queue)  # pyright: ignore[reportUnknownMemberType]
+        return queue or SlurmQueueConfig()
 
     def keep(self) -> dict[str, float] | None:
         """Return how long run directories are kept, in seconds, by outcome."""

@@ -64,7 +64,7 @@ def reply_to(question: str, user: str, hostnames: Collection[str], *, given: boo
     words = question
     if match := _OURS.match(question):
         asker: str = match["who"] or match["asker"]
-        if asker not in [f"{user[:30]}@{name[:128]}" for name in hostnames]:
+        if asker.lower() not in [f"{user[:30]}@{name[:128]}".lower() for name in hostnames]:
             return Reply.HUMAN
         # In ssh's own phrase only the names vary, and they must not matter.
         words = "password" if match["who"] else question[match.end() :]
@@ -104,26 +104,27 @@ class Asked:
 def answering(asked: Asked, folder: Path) -> Generator[dict[str, str]]:
     """Answer from a socket in ``folder``; yields the environment for ssh."""
     path = folder / f"ask-{secrets.token_hex(4)}"
-    server = socket.socket(socket.AF_UNIX)
-    try:
+    environment = {
+        **os.environ,
+        "SSH_ASKPASS": str(helper(folder)),
+        "SSH_ASKPASS_REQUIRE": "force",
+        "DISPLAY": os.environ.get("DISPLAY") or ":0",  # before OpenSSH 8.4 there is no askpass without it
+        "DAGSTER_SLURM_ASKPASS_PYTHON": sys.executable,
+        "DAGSTER_SLURM_ASKPASS_SOCKET": str(path),
+    }
+    with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
         thread = threading.Thread(target=_serve, args=(server, asked), name="askpass", daemon=True)
         thread.start()
-        yield {
-            **os.environ,
-            "SSH_ASKPASS": str(helper(folder)),
-            "SSH_ASKPASS_REQUIRE": "force",
-            "DISPLAY": os.environ.get("DISPLAY") or ":0",  # before OpenSSH 8.4 there is no askpass without it
-            "DAGSTER_SLURM_ASKPASS_PYTHON": sys.executable,
-            "DAGSTER_SLURM_ASKPASS_SOCKET": str(path),
-        }
-    finally:
-        asked.ended.set()
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
-        server.close()
-        path.unlink(missing_ok=True)
+        try:
+            yield environment
+        finally:
+            asked.ended.set()
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as last:
+                last.connect(str(path))  # wakes the thread
+            path.unlink(missing_ok=True)
+            thread.join(_QUESTION_TIMEOUT)
 
 
 def unattended() -> dict[str, str]:
@@ -133,11 +134,10 @@ def unattended() -> dict[str, str]:
 
 def _serve(server: socket.socket, asked: Asked) -> None:
     while True:
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return  # closed: the attempt is over
+        connection, _ = server.accept()
         with connection, suppress(OSError):
+            if asked.ended.is_set():
+                return
             connection.settimeout(_QUESTION_TIMEOUT)
             question = b""
             while len(question) < _QUESTION_LIMIT and (part := connection.recv(4096)):

@@ -58,7 +58,7 @@ def parse_resolved(output: str) -> Resolved:
         hostname=first["hostname"],
         port=int(first["port"]),
         control_path=None if control_path == "none" else control_path,
-        hostnames=tuple(first[name].lower() for name in ("hostname", "hostkeyalias") if name in first),
+        hostnames=tuple(first[name] for name in ("hostname", "hostkeyalias") if name in first),
         alive_interval=int(first.get("serveraliveinterval", "0")),
         session_options=tuple(f"{name}={value}" for name, value in session),
         known_hosts=first.get("userknownhostsfile", "~/.ssh/known_hosts").split(" ")[0],
@@ -148,7 +148,7 @@ def _master(
 ) -> list[str]:
     """Return the arguments. Of an option given twice ssh takes the first: what must hold, the user's, what we like."""
     forced = [f"ControlPersist={persist}", "ControlMaster=yes", *first]
-    wished = [] if resolved.alive_interval else ["ServerAliveInterval=15", "ServerAliveCountMax=4"]
+    wished = [] if resolved.alive_interval else ["ServerAliveInterval=15", "ServerAliveCountMax=3"]
     return [
         "ssh",
         *("-N", "-f", *_socket(control_path)),

@@ -8,7 +8,7 @@ import subprocess
 from dagster_slurm.errors import CannotConnect
 from dagster_slurm.transport.ssh import config, refusals
 from dagster_slurm.transport.ssh.counting import counts
-from dagster_slurm.transport.ssh.folder import is_socket, private_folder
+from dagster_slurm.transport.ssh.folder import private_folder
 from dagster_slurm.transport.ssh.master import Host
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
@@ -43,7 +43,8 @@ def login(settings: SSHSettings, *, persist: int = PERSIST) -> None:
         # Not our standard output: who pipes it must not wait for the process that stays in the background.
         environment = {**os.environ, "SHELL": "/bin/sh"}  # runs the ProxyCommand
         code = subprocess.run(argv, stdout=subprocess.DEVNULL, env=environment, check=False).returncode
-    if code != 0 or not is_socket(master.path):
+    # It answers once it has left the terminal: before that, closing the terminal would end it.
+    if code != 0 or not master.listens(master.path):
         raise CannotConnect(
             f"The connection to {settings.name} was not opened.",
             hint="ssh said why above this message.",

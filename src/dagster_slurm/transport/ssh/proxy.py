@@ -43,8 +43,10 @@ def proxy_command(
         command = user_command
     else:
         return None
-    # ssh puts an "exec " before it, which makes the first one a mere redirection.
-    return f"2>>{_escaped(shlex.quote(words))}; exec {command}"
+    # ssh itself leaves the terminal once it is logged in; those on the way stay, and must not end with it.
+    stay = "trap '' HUP; " if human else ""
+    # ssh puts an "exec " before all this, which makes that one a mere redirection.
+    return f"2>>{_escaped(shlex.quote(words))}; {stay}exec {command}"
 
 
 def _over(settings: SSHSettings, hops: list[str], *, human: bool) -> str:

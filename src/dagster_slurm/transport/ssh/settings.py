@@ -62,7 +62,8 @@ class SSHSettings:
         """Refuse what ssh or a shell would take for something else."""
         _name("host", self.host)
         _name("user", self.user)
-        _name("jump_host", self.jump_host)
+        for hop in [] if self.jump_host is None else self.jump_host.split(","):
+            _name("jump_host", hop)
         for what in ("key_path", "known_hosts_file", "config_file", "remote_python", "post_login_command"):
             _text(what, getattr(self, what))
         if self.remote_python.startswith("-"):
