@@ -6,7 +6,13 @@ import errno
 from collections.abc import Mapping
 from typing import Any
 
-from dagster_slurm.errors import DagsterSlurmError, RemoteStorageError, RequestFailed
+from dagster_slurm.errors import (
+    DagsterSlurmError,
+    EnvironmentNotBuilt,
+    EnvironmentUnavailable,
+    RemoteStorageError,
+    RequestFailed,
+)
 
 _STORAGE_HINTS = {
     errno.ENOSPC: "Free some space there, or set remote_base to another file system.",
@@ -42,6 +48,20 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
         hint = _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
         where = f"{path} on {host}" if path else host
         return RemoteStorageError(f"{where} cannot be used: {text}", hint=hint)
+    if kind == "build":
+        return EnvironmentNotBuilt(
+            f"the environment cannot be built on {host}: {text}",
+            command=facts.get("command"),
+            exit_code=facts.get("code"),
+            log_tail=str(facts.get("log", "")),
+            hint="Nothing of it is left there. With a full disk or quota, free some space or set env_base elsewhere.",
+        )
+    if kind == "prelude":
+        return EnvironmentUnavailable(
+            f"the prelude fails on {host}, where the environment is to be built; nothing was sent",
+            log_tail=text,
+            hint="The login node must know the modules as well. See the queue's prelude.",
+        )
     if kind == "cancelled":
         return RequestFailed(f"this launch cannot go on: {text}", details={"run directory": str(facts.get("path"))})
     if kind == "command":

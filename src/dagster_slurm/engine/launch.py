@@ -9,6 +9,7 @@ from typing import Protocol
 from dagster_slurm.core.script import render_environment, render_job
 from dagster_slurm.core.spec import RunSpec
 from dagster_slurm.core.tracker import Event
+from dagster_slurm.environments.environment import Prepared
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.payloads.bundle import Bundle
 
@@ -39,6 +40,10 @@ class Sink(Protocol):
         """Hear that the submission is not taken now and will be repeated."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Hear what is done before the submission, in sentences."""
+        ...
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -51,6 +56,8 @@ class Launch:
         bundles: what must lie in the store, by key.
         extra: bundles (by key) whose files are to appear in a folder of the working directory.
         keep: seconds to keep run directories, by outcome; ``None`` keeps them.
+        prepared: the payload's environment, which must be there before the job is submitted.
+        force_environment: build it anew.
     """
 
     spec: RunSpec
@@ -59,6 +66,8 @@ class Launch:
     bundles: Mapping[str, Bundle] = field(default_factory=dict[str, Bundle])
     extra: tuple[tuple[str, str], ...] = ()
     keep: Mapping[str, float] | None = None
+    prepared: Prepared | None = None
+    force_environment: bool = False
 
     @property
     def directory(self) -> str:

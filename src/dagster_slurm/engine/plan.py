@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.environments.environment import Activation
+from dagster_slurm.environments.environment import Prepared
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
@@ -30,7 +30,8 @@ class Ask:
         environment: the user's variables.
         extra_files: what else is to lie in the working directory.
         prelude: shell lines before the payload.
-        activation: what the payload's environment needs.
+        prepared: the payload's Python environment.
+        force_environment: build it anew.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
     """
@@ -38,12 +39,13 @@ class Ask:
     payload: Payload
     launcher: ComputeLauncher
     resources: Resources
-    activation: Activation
+    prepared: Prepared
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     extra_files: tuple[ExtraFiles, ...] = ()
     prelude: tuple[str, ...] = ()
     upload: bool = True
     keep: Mapping[str, float] | None = None
+    force_environment: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     for extra in ask.extra_files:
         bundles[extra.bundle.key] = extra.bundle
     resources = merge(ask.resources, ask.launcher.needs())
-    started = ask.launcher.start(command(ask.payload, code, ask.activation.python), resources)
+    activation = ask.prepared.activation()
+    started = ask.launcher.start(command(ask.payload, code, activation.python), resources)
     tools = place.stored(support().key)
     variables = {
         "PYTHONUNBUFFERED": "1",
@@ -101,12 +104,12 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         environment=variables,
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
-        activate=ask.activation.lines,
-        meter=(_meter_python(ask.activation.python), "-I", "-S", f"{tools}/bundled/meter.py"),
+        activate=activation.lines,
+        meter=(_meter_python(activation.python), "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
     )
     extra = tuple((item.bundle.key, item.into) for item in ask.extra_files)
-    return Launch(spec, place.base, context, bundles, extra, ask.keep)
+    return Launch(spec, place.base, context, bundles, extra, ask.keep, ask.prepared, ask.force_environment)
 
 
 @functools.cache

@@ -62,6 +62,10 @@ class Telling:
             self._delayed = error.message
             self._log.warning(str(error))
 
+    def tell(self, text: str) -> None:
+        """Say what is done before the submission."""
+        self._log.info(text)
+
     def _ended(self, event: Ended) -> None:
         if event.exit.signals:
             self._log.warning(

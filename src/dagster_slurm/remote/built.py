@@ -9,10 +9,9 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 import zipfile
-from typing import Any, Dict, Generator, List
+from typing import Any, ContextManager, Dict, List
 
 from . import packages, prelude, rundir
 
@@ -20,7 +19,6 @@ MARKS = ".dagster-slurm"
 READY, FILES, ABOUT, BASES = "ready", "files", "about.json", "bases"
 _NEW, _GONE = ".new.", ".gone."
 _TIMEOUT = 3600.0
-_BEAT = 30.0
 #: seconds after which a build that nobody touches was killed
 _ABANDONED = 3600.0
 #: how often a use is noted, in seconds
@@ -73,7 +71,8 @@ def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
     Args:
         base: the folder with environments and packages.
         order: ``key``; ``python``, its path; ``prelude``; ``tool`` and ``packages``, as ``[sha256, size, file name]``;
-            ``requirements``, with hashes; ``force``, to build it anew; ``compile``, to compile its modules; ``about``, facts to keep.
+            ``requirements``, with hashes; ``force``, to build it anew; ``compile``, to compile its modules;
+            ``about``, facts to keep.
 
     Returns:
         ``missing`` packages, if there are any; else ``built`` (by us, or earlier by somebody else) and ``seconds``.
@@ -118,25 +117,9 @@ def sweep(base: str) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def building(base: str) -> Generator[None, None, None]:
+def building(base: str) -> ContextManager[None]:
     """Build one at a time, which is what login nodes like, and what cleaning needs."""
-    path = os.path.join(folder(base), ".building")
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(_BEAT):
-            with contextlib.suppress(OSError):
-                os.utime(path, None)
-
-    with rundir.lock(path, _TIMEOUT):
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    return rundir.lock(os.path.join(folder(base), ".building"), _TIMEOUT, beat=True)
 
 
 def remove_tree(path: str) -> None:

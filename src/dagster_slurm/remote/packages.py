@@ -25,8 +25,8 @@ def path(base: str, sha: str) -> str:
 
 
 def missing(base: str, wanted: List[List[Any]]) -> List[List[Any]]:
-    """Return those of ``[sha256, size]`` that are not there, each with the number of bytes that are."""
-    return [[sha, _size(_part(base, sha))] for sha, size in wanted if _size(path(base, sha)) != size]
+    """Return those of ``[sha256, size]`` (None: not known) that are not there, each with how many bytes of it are."""
+    return [[sha, _size(_part(base, sha))] for sha, size in wanted if not _is_there(path(base, sha), size)]
 
 
 def seal(base: str, shas: List[str]) -> List[str]:
@@ -134,6 +134,10 @@ def _is(file: str, sha: str) -> bool:
 def _unlink(file: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(file)
+
+
+def _is_there(file: str, size: Any) -> bool:
+    return os.path.exists(file) if size is None else _size(file) == size
 
 
 def _size(file: str) -> int:

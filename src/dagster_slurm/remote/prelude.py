@@ -31,8 +31,8 @@ PRELUDE_FAILED = 90
 
 def run(
     prelude: List[str], argv: List[str], variables: Dict[str, str], timeout: float
-) -> "subprocess.CompletedProcess[bytes]":
-    """Run a program after the prelude, politely and at most ``timeout`` seconds.
+) -> Any:
+    """Run a program after the prelude, politely and at most ``timeout`` seconds; return the completed process.
 
     Raises:
         subprocess.TimeoutExpired: it was killed.

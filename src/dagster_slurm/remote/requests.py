@@ -241,7 +241,9 @@ def _evidence(directory: str) -> Dict[str, Any]:
 
 def _environment_is_ready(head: Head) -> bool:
     wanted = head.get("environment")
-    return wanted is None or built.is_ready(wanted["path"], wanted["key"], head["base"])
+    if wanted is None:
+        return True
+    return not wanted["force"] and built.is_ready(wanted["path"], wanted["key"], head["base"])
 
 
 def _split(files: List[List[Any]], body: bytes) -> Tuple[List[rundir.StagedFile], bytes]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
 from typing import Any, Callable, Dict, Generator, List, Tuple
 
@@ -130,12 +131,13 @@ def write_whole(path: str, content: bytes, mode: int = 0o600) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: str, wait: float) -> Generator[None, None, None]:
+def lock(path: str, wait: float, beat: bool = False) -> Generator[None, None, None]:
     """Hold an advisory lock, made by link(2), which NFS does atomically; flock is absent on some file systems.
 
     Args:
         path: the lock's path, in a folder that exists.
         wait: seconds to wait for it.
+        beat: keep it from growing stale, for work that takes minutes.
 
     Raises:
         Locked: it was not free in time.
@@ -149,7 +151,8 @@ def lock(path: str, wait: float) -> Generator[None, None, None]:
                 raise Locked(path)
             time.sleep(_LOCK_WAIT)
         try:
-            yield
+            with _beating(mine, beat):
+                yield
         finally:
             with contextlib.suppress(OSError):
                 if os.path.samefile(mine, path):
@@ -157,6 +160,24 @@ def lock(path: str, wait: float) -> Generator[None, None, None]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(mine)
+
+
+@contextlib.contextmanager
+def _beating(mine: str, beats: bool) -> Generator[None, None, None]:
+    """Touch the lock now and then: our own name for it is the same file."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_STALE_LOCK / 4):
+            with contextlib.suppress(OSError):
+                os.utime(mine)
+
+    if beats:
+        threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _take(mine: str, path: str) -> bool:

@@ -1,0 +1,91 @@
+"""From what a user writes as ``environment=`` to an environment, and which of several sayings counts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from dagster_slurm.environments.environment import Environment, Prepared, Site
+from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
+from dagster_slurm.environments.uv import UvEnvironment
+from dagster_slurm.errors import ConfigurationError
+
+#: what ``environment=`` takes
+Named = str | Environment | Mapping[str, Any]
+_WORDS = ("auto", "uv", "plain")
+
+
+@dataclass(frozen=True)
+class AutoEnvironment:
+    """Whatever the project's files ask for: ``uv.lock`` beside the asset or above it, else nothing is packed."""
+
+    def prepare(self, site: Site) -> Prepared:
+        """Prepare what was chosen."""
+        return self.choose(site)[0].prepare(site)
+
+    def choose(self, site: Site) -> tuple[Environment, str]:
+        """Return an environment, and which rule chose it."""
+        for place in (place for place in (site.beside, site.cwd) if place is not None):
+            for folder in (place, *place.parents):
+                if (folder / "uv.lock").is_file():
+                    return UvEnvironment(project=folder), f"{folder / 'uv.lock'} is there, so uv packs"
+        return PlainEnvironment(), f"no uv.lock beside the asset or above it, so payloads run with {site.python}"
+
+
+def parse(named: Named) -> Environment:
+    """Return the environment that a user named.
+
+    Args:
+        named: an environment; ``"auto"``, ``"uv"``, ``"plain"``; the path of a requirements file or ``pylock.toml``; an
+            absolute path on the cluster; or ``{"uv": {"python": "3.11"}}``, as launchpad and YAML write it.
+
+    Raises:
+        ConfigurationError: it is nothing of these.
+    """
+    if isinstance(named, str):
+        return _of_text(named)
+    if isinstance(named, Mapping):
+        return _of_mapping(named)
+    if not callable(getattr(named, "prepare", None)):
+        raise ConfigurationError(f"environment={named!r} is no environment", hint=_hint(""))
+    return named
+
+
+def _of_text(text: str) -> Environment:
+    if text == "auto":
+        return AutoEnvironment()
+    if text == "uv":
+        return UvEnvironment()
+    if text == "plain":
+        return PlainEnvironment()
+    if text.endswith((".txt", ".in", ".toml", ".lock")):
+        return UvEnvironment(project=text)
+    if text.startswith("/"):
+        return PredeployedEnvironment(text)
+    raise ConfigurationError(f"environment={text!r} is not known", hint=_hint(text))
+
+
+def _of_mapping(named: Mapping[str, Any]) -> Environment:
+    options = named.get("uv")
+    if len(named) != 1 or not isinstance(options, Mapping):
+        raise ConfigurationError(f"environment={dict(named)!r} is not known", hint='{"uv": {"python": "3.11"}}')
+    known = [field.name for field in fields(UvEnvironment)]
+    values = cast("Mapping[str, Any]", options)
+    for name in values:
+        if name not in known:
+            raise ConfigurationError(f"UvEnvironment has no option {name!r}", hint=f"It has {', '.join(known)}.")
+    return UvEnvironment(**{name: _hashable(value) for name, value in values.items()})
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(cast("Sequence[str]", value)) if isinstance(value, list) else value
+
+
+def _hint(text: str) -> str:
+    near = difflib.get_close_matches(text, _WORDS, 1)
+    meant = f'Did you mean "{near[0]}"? ' if near else ""
+    return f'{meant}"auto", "uv", "plain", a requirements file, UvEnvironment(...), or an absolute path on the cluster.'
+
+
