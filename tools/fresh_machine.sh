@@ -59,11 +59,15 @@ as() {
         shift 3
         mount -t proc proc "$root/proc"
         mount --rbind /sys "$root/sys" # processors and cgroups
-        for device in null zero full random urandom tty; do
+        for device in null zero full random urandom tty fuse; do
+            [ -e "/dev/$device" ] || continue
             [ -e "$root/dev/$device" ] || touch "$root/dev/$device"
             mount --bind "/dev/$device" "$root/dev/$device"
         done
         mkdir -p "$root/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+        mkdir -p "$root/dev/pts" && mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
+        ln -sf pts/ptmx "$root/dev/ptmx"
+        ln -sf /proc/self/fd "$root/dev/fd"
         exec chroot --userspec="$user" "$root" \
             /usr/bin/env -i HOME="$home" PATH=/usr/bin:/bin CI=true /bin/sh -c "$*" </dev/null
     ' as "$root" "$user" "$home" "$@"

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 python=$PWD/.venv/bin/python
 cluster=${CLUSTER:-test}
 export DAGSTER_SLURM_TEST_CLUSTER=$cluster
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # sshd, useradd and the like, which users' PATHs may leave out
 
 if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
     cat >&2 <<-MESSAGE

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dagster_slurm.core.resources import Resources
+    from dagster_slurm.environments.uv import UvEnvironment
     from dagster_slurm.launchers.bash import BashLauncher
     from dagster_slurm.launchers.launcher import ComputeLauncher
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
@@ -30,6 +31,7 @@ _HOMES = {
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
+    "UvEnvironment": "environments.uv",
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "SlurmQueueConfig",
     "SlurmResource",
     "SlurmRunConfig",
+    "UvEnvironment",
 ]
 
 

@@ -19,7 +19,7 @@ from dagster_slurm.transport.ssh import SSHSettings
 from .accounts import PASSWORD, Account
 from .wait import until
 
-_PAM = "auth required pam_unix.so\n{more}account required pam_permit.so\nsession required pam_permit.so\n"
+_PAM = "auth required pam_unix.so nodelay\n{more}account required pam_permit.so\nsession required pam_permit.so\n"
 OATH = next((str(path) for path in Path("/").glob("lib/*/security/pam_oath.so")), None)
 #: of the one-time codes, in hexadecimal
 OATH_KEY = "3132333435363738393031323334353637383930"

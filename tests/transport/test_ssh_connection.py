@@ -262,16 +262,20 @@ def test_a_stream_is_out_of_reach_of_ctrl_c(sshd: Servers) -> None:
         assert os.getsid(client.pid) != os.getsid(0)
 
 
-def test_an_interrupted_login_leaves_nothing(sshd: Servers, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    settings = sshd().settings(extra_opts=("-o", f"ProxyCommand=sh -c 'touch {mark}; sleep 98765'"))
-    child = subprocess.Popen(script(settings), stderr=subprocess.DEVNULL)
-    until(mark.exists)
-    family = psutil.Process(child.pid).children(recursive=True)
-    assert [process for process in family if process.name() == "sleep"]
-    child.send_signal(signal.SIGINT)
-    child.wait(5)
+def test_an_interrupted_login_leaves_nothing(sshd: Servers) -> None:
+    settings = sshd().settings(extra_opts=("-o", "ProxyCommand=sleep 98765"))
+    with subprocess.Popen(script(settings), stderr=subprocess.DEVNULL) as child:
+        family: list[psutil.Process] = []
+        until(lambda: "sleep" in _names(family, child.pid))
+        child.send_signal(signal.SIGINT)
+        child.wait(5)
     until(lambda: not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], seconds=2)
+
+
+def _names(family: list[psutil.Process], pid: int) -> set[str]:
+    """Look for a process's descendants, add them to the family, and say their names."""
+    family[:] = psutil.Process(pid).children(recursive=True)
+    return {process.name() for process in family}
 
 
 def test_it_ends_after_its_last_use(sshd: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,13 +139,15 @@ NOW = 1_000_000.0
     ],
 )
 def test_how_long_a_refusal_holds(kind: str, age: float, begun: float, ours: bool, holds: bool) -> None:
-    refusal = Refusal(kind, NOW - age, "f", "s", "No.", "", "", 255, {})
+    refusal = Refusal(kind, NOW - age, "f", "s", "No.", "", "", 255, passing=True, settings={})
     assert refusal.holds(NOW, "f", NOW - begun, ours=ours) is holds
     assert refusal.holds(NOW, "other", NOW - begun, ours=ours) is False
 
 
 def test_it_says_when(tmp_path: Path) -> None:
-    refusal = Refusal("CannotAuthenticate", NOW - 60, "f", "s", "h refuses the login.", "hint", "tail", 255, {})
+    refusal = Refusal(
+        "CannotAuthenticate", NOW - 60, "f", "s", "h refuses the login.", "hint", "tail", 255, passing=True, settings={}
+    )
     error = refusal.error(NOW)
     assert isinstance(error, CannotAuthenticate)
     assert str(error).startswith("h refuses the login (not tried again: this was 60 s ago).")

@@ -248,6 +248,13 @@ def test_why_a_login_fails(text: str, kind: type[HostError], said: str) -> None:
     assert error.log_tail == text
 
 
+@pytest.mark.parametrize(("reason", "passing"), [("Name or service not known", False), ("Temporary failure in", True)])
+def test_waiting_does_not_help_a_wrong_name(reason: str, passing: bool) -> None:
+    error = explain_login(PLACE, 255, f"ssh: Could not resolve hostname x: {reason}")
+    assert isinstance(error, CannotConnect)
+    assert error.passing is passing
+
+
 NO_SESSION = "mux_client_request_session: session request failed: Session open refused by peer\n"
 FALLBACK = "kex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster_slurm.core.facts import Ended, peak_mebibytes, requested_mebibytes
@@ -95,7 +95,9 @@ def _phase(ended: Ended) -> str:
 def _hint(ended: Ended, exception: Mapping[str, Any] | None) -> str:
     cause, code = ended.verdict.cause, ended.verdict.code
     if _phase(ended) == "environment-damaged":
-        return "Run it again: the environment is built anew. Scratch file systems purge what nobody reads; see env_base."
+        return (
+            "Run it again: the environment is built anew. Scratch file systems purge what nobody reads; see env_base."
+        )
     if cause == "exit_code" and not exception and code in _NOT_STARTED:
         return _NOT_STARTED[code]
     asked = requested_mebibytes(ended)
@@ -161,7 +163,7 @@ def _signals(ended: Ended) -> str:
 def _traceback(exception: Mapping[str, Any] | None) -> str:
     if not exception:
         return ""
-    stack = exception.get("stack") or []
+    stack: Sequence[object] = exception.get("stack") or ()
     return "".join(str(line) for line in stack) + _exception(exception)
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 
-from dagster_slurm.core.options import checked
 from dagster_slurm.core.resources import Resources, mebibytes, parse_signal
 from dagster_slurm.errors import ConfigurationError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+=,*\[\]|&()-]+$")
 
 
-def directives(resources: Resources) -> list[str]:
+def directives(asked: Resources) -> list[str]:
     """Return sbatch options, quoted for ``#SBATCH`` lines, in a fixed order.
 
     Raises:
         ConfigurationError: an unknown option, or a value that a directive cannot carry.
     """
-    asked = checked(resources)
     pairs: list[tuple[str, object]] = [
         ("partition", asked.partition),
         ("nodes", asked.nodes or 1),
@@ -34,7 +32,7 @@ def directives(resources: Resources) -> list[str]:
         ("nodelist", asked.nodelist),
         ("signal", _signal(asked)),
         *_requeue(asked),
-        *((name, value) for name, value in sorted(asked.options.items()) if name not in ("requeue", "no-requeue")),
+        *((name, value) for name, value in sorted(asked.options.items()) if name != "requeue"),
     ]
     return [directive(name, value) for name, value in pairs if value is not None and value is not False]
 
@@ -57,6 +55,14 @@ def directive(name: str, value: object = True) -> str:
     return f'--{name}="{escaped}"'
 
 
+def file_pattern(path: str) -> str:
+    """Return a path as ``--output`` takes it: a pattern, in which ``%`` means something.
+
+    A backslash anywhere in it switches that off, and is itself taken away unless doubled (tried on 22.05 and 24.11).
+    """
+    return path.replace("\\", "\\\\") if "\\" in path else path.replace("%", "%%")
+
+
 def _generic(asked: Resources) -> list[tuple[str, object]]:
     """Several generic resources merge into one --gres: of two such options the last alone would count."""
     gres = [part.strip() for part in (asked.gres or "").split(",") if part.strip()]
@@ -64,8 +70,7 @@ def _generic(asked: Resources) -> list[tuple[str, object]]:
         return [("gres", ",".join(gres) or None)]
     if asked.gpu_directive == "gpus-per-node":
         return [("gpus-per-node", asked.gpus_per_node), ("gres", ",".join(gres) or None)]
-    others = [part for part in gres if part.split(":")[0] != "gpu"]
-    return [("gres", ",".join([f"gpu:{asked.gpus_per_node}", *others]))]
+    return [("gres", ",".join([f"gpu:{asked.gpus_per_node}", *gres]))]
 
 
 def _signal(asked: Resources) -> str | None:
@@ -78,5 +83,4 @@ def _signal(asked: Resources) -> str | None:
 
 def _requeue(asked: Resources) -> list[tuple[str, object]]:
     """One of the two is always said: the site's default differs."""
-    refused = asked.options.get("no-requeue") or asked.options.get("requeue") is False
-    return [("no-requeue" if refused else "requeue", True)]
+    return [("requeue" if asked.options.get("requeue", True) else "no-requeue", True)]

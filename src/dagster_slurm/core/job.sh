@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The body of every batch script. What stands above it (rendered, quoted) sets:
 #   RUN_DIR COMMAND[] METER[] PATH_FIRST PATH_LAST WARNING SYNC NEEDS_MODULE KILL_AFTER   and fills in the lines marked @...@ below
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals

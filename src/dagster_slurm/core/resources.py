@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
+from dagster_slurm.core.option_names import FIELDS, canonical
 from dagster_slurm.errors import ConfigurationError
 
 GpuDirective = Literal["gres", "gpus-per-node"]
@@ -17,9 +19,14 @@ _TIME = re.compile(r"(\d+(:\d{1,2}){0,2}|\d+-\d{1,2}(:\d{1,2}){0,2}|unlimited|in
 _MEMORY = re.compile(r"(\d+)([KMGT]?)B?$", re.IGNORECASE)
 _MEMORY_UNIT = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024 * 1024}
 _GPUS = re.compile(r"([A-Za-z0-9_.-]+:)?\d+$")
-_SIGNAL = re.compile(r"(B:)?([A-Z0-9]+)@(\d+)$")
+_SIGNAL = re.compile(r"(?:B:)?(?:SIG)?([A-Z0-9]+)(?:@(\d{1,5}))?$")
+#: signals that a script can trap and hand on, and their numbers on Linux, by which sbatch knows them too
+SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "USR1": 10, "USR2": 12, "ALRM": 14, "TERM": 15, "CONT": 18, "URG": 23}
+#: sbatch(1): how long before the limit where nothing is said, and at most, in seconds
+_SIGNAL_TIME, _SIGNAL_TIME_MOST = 60, 65535
 #: sizes are whole numbers of these units; the lower bound is what sbatch accepts
 _COUNTS = ("nodes", "cpus")
+_TEXTS = ("partition", "gres", "account", "qos", "constraint", "reservation", "exclude", "nodelist")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +51,11 @@ class Resources:
         nodelist: nodes to use.
         signal_before_timeout: ``"USR1@300"`` sends that signal to the payload 300 seconds before the time limit
             (Slurm may be up to 60 seconds early); a number of seconds sends TERM.
-        options: any further sbatch option by its long name: ``{"mail-type": "END", "exclusive": True}``.
+        options: any further sbatch option by its name: ``{"mail-type": "END", "exclusive": True}``. Those with a
+            field of their own are found in that field.
 
     Raises:
-        ConfigurationError: a value that sbatch would not understand, named.
+        ConfigurationError: a value that sbatch would not understand, or an option that it does not know, named.
     """
 
     partition: str | None = None
@@ -66,10 +74,11 @@ class Resources:
     exclude: str | None = None
     nodelist: str | None = None
     signal_before_timeout: str | int | None = None
-    options: Mapping[str, str | int | bool] = field(default_factory=dict[str, "str | int | bool"])
+    options: Mapping[str, str | float | bool] = field(default_factory=dict[str, "str | float | bool"])
 
     def __post_init__(self) -> None:
         """Refuse at once what sbatch would refuse, or understand in another way."""
+        self._settle()
         for name in _COUNTS:
             _check_count(name, getattr(self, name))
         for name in ("mem", "mem_per_cpu"):
@@ -88,6 +97,29 @@ class Resources:
             )
         for item in dataclasses.fields(self):
             _check_text(item.name, getattr(self, item.name))
+        for name in _TEXTS:
+            if not isinstance(getattr(self, name), (str, type(None))):
+                raise ConfigurationError(f"{name}={getattr(self, name)!r} is not text", hint="Give text.")
+
+    def _settle(self) -> None:
+        """Let everything stand in one place: an option that has a field in that field, GPUs among gres as GPUs."""
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        others: dict[str, Any] = {}
+        for name, value in cast("Mapping[str, object]", self.options).items():
+            option = canonical(name)
+            target = FIELDS.get(option)
+            if not isinstance(value, (str, int, float)):
+                raise ConfigurationError(f"--{option}={value!r} is not understood", hint="Give text, a number or True.")
+            if target is not None:
+                _put(values, target, _number(target, value), option)
+            elif option in ("requeue", "no-requeue"):
+                _put(others, "requeue", bool(value) is (option == "requeue"), option)
+            else:
+                _put(others, option, value, option)
+        values["options"] = others
+        _split_gres(values)
+        for name, value in values.items():
+            object.__setattr__(self, name, value.strip() if isinstance(value, str) and value.isprintable() else value)
 
     def over(self, base: Resources) -> Resources:
         """Return these resources, completed by what ``base`` says where they say nothing."""
@@ -128,7 +160,8 @@ def mebibytes(value: str | int, name: str = "mem") -> int:
         raise ConfigurationError(
             f"{name}={value!r} is not an amount of memory", hint='Give MiB as a number, or a unit: 4000, "4000M", "4G".'
         )
-    return max(int(int(match.group(1)) * _MEMORY_UNIT[match.group(2).upper()]), 0)
+    # rounded up: 0 would mean all of a node's memory
+    return math.ceil(int(match.group(1)) * _MEMORY_UNIT[match.group(2).upper()])
 
 
 def parse_signal(value: str | int) -> tuple[str, int]:
@@ -137,15 +170,49 @@ def parse_signal(value: str | int) -> tuple[str, int]:
     Raises:
         ConfigurationError: it is neither a number of seconds nor ``NAME@seconds``.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return "TERM", value
-    match = _SIGNAL.match(str(value).strip().upper())
-    if match is None:
+    text = f"TERM@{value}" if isinstance(value, int) and not isinstance(value, bool) else str(value).strip().upper()
+    match = _SIGNAL.match(text)
+    name, seconds = (match.group(1), int(match.group(2) or _SIGNAL_TIME)) if match else ("", 0)
+    name = next((known for known, number in SIGNALS.items() if name == str(number)), name)
+    if name not in SIGNALS or seconds > _SIGNAL_TIME_MOST:
         raise ConfigurationError(
             f"signal_before_timeout={value!r} is not understood",
-            hint='Give seconds before the time limit, or signal and seconds: 300, "USR1@300".',
+            hint=f'Give seconds before the time limit, or signal and seconds: 300, "USR1@300". '
+            f"Signals: {', '.join(SIGNALS)}.",
         )
-    return match.group(2).removeprefix("SIG"), int(match.group(3))
+    return name, seconds
+
+
+def _put(values: dict[str, Any], name: str, value: object, option: str) -> None:
+    if values.get(name) is not None and value is not None:
+        raise ConfigurationError(f"--{option} is given twice", hint="Give it once.")
+    values[name] = value
+
+
+def _number(name: str, value: object) -> object:
+    """Take ``"4"`` for 4 where a count is meant, as it comes from environment variables and YAML."""
+    return int(value) if name in _COUNTS and isinstance(value, str) and value.isdecimal() else value
+
+
+def _split_gres(values: dict[str, Any]) -> None:
+    """Take GPUs out of ``gres``: of two sayings about GPUs sbatch would count the last, and nobody could merge them."""
+    parts = [part.strip() for part in str(values["gres"] or "").split(",") if part.strip()]
+    gpus = [part for part in parts if part.split(":")[0] == "gpu"]
+    if not gpus:
+        return
+    if len(gpus) > 1:
+        raise ConfigurationError(
+            f"gres={values['gres']!r} asks for GPUs twice", hint="Give one type of GPU: gpus_per_node='a100:2'."
+        )
+    _, _, asked = gpus[0].partition(":")
+    number = asked if asked.rpartition(":")[2].isdecimal() else f"{asked}:1".lstrip(":")
+    if values["gpus_per_node"] is not None and str(values["gpus_per_node"]) != number:
+        raise ConfigurationError(
+            f"gres={values['gres']!r} and gpus_per_node={values['gpus_per_node']!r} both ask for GPUs",
+            hint="Leave them out of gres.",
+        )
+    values["gpus_per_node"] = number
+    values["gres"] = ",".join(part for part in parts if part not in gpus) or None
 
 
 def _check_count(name: str, value: object) -> None:

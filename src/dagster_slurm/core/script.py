@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from importlib.resources import files
 
-from dagster_slurm.core.directives import directive, directives
+from dagster_slurm.core.directives import directive, directives, file_pattern
 from dagster_slurm.core.resources import parse_signal
 from dagster_slurm.core.spec import RunSpec
 
@@ -33,10 +33,9 @@ def render_environment(variables: Mapping[str, str]) -> str:
 
 
 def _header(spec: RunSpec) -> list[str]:
-    log = spec.paths.file("slurm.log").replace("%", "%%")
     own = [
         directive("job-name", spec.key.job_name),
-        directive("output", log),
+        directive("output", file_pattern(spec.paths.file("slurm.log"))),
         directive("open-mode", "append"),
         directive("chdir", spec.paths.directory),
         directive("ntasks-per-node", 1),

@@ -128,6 +128,7 @@ class Tracked:
         account: accounting's latest word.
         absences: beginnings of successful looks that did not know the job.
         reread: when the record was last read for its own sake, in seconds.
+        spoken: when the look began that gave the latest last word, in seconds.
         ended: when the exit line arrived here, or a terminal word without one, in seconds.
         said: what was last said of its waiting.
     """
@@ -141,6 +142,7 @@ class Tracked:
     account: Row | None = None
     absences: tuple[float, ...] = ()
     reread: float = -1.0
+    spoken: float = -1.0
     ended: float | None = None
     said: Event | None = None
 
@@ -198,6 +200,8 @@ def _recorded(tracked: Tracked, seen: Recorded) -> tuple[Tracked, list[Event]]:
 def _looked(tracked: Tracked, seen: Looked) -> tuple[Tracked, list[Event]]:
     if seen.row is None:
         return _missed(tracked, seen), []
+    if seen.row.state.terminal:
+        tracked = replace(tracked, spoken=max(tracked.spoken, seen.begun))
     if seen.source == "accounting":
         return replace(tracked, account=seen.row), []
     back = tracked.ended is not None and not seen.row.state.terminal and tracked.record.exit is None

@@ -111,6 +111,8 @@ def _signalled(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
         if _since_end(tracked, now) < PATIENCE or (word is not None and _goes_on(word)):
             return Wait("word")
         return Verdict("interrupted", "the job's own record; Slurm gave no reason", ended.code, signal, ended, word)
+    if tracked.reread <= tracked.spoken:
+        return Wait("record")  # the word may be on a later start, the record of which has not arrived yet
     cause, evidence = _why(tracked, ended, word)
     return Verdict(cause, evidence, ended.code, signal, ended, word)
 
@@ -149,6 +151,8 @@ def _word_alone(tracked: Tracked, word: Row, now: float) -> Verdict | Wait:
     hard = word.state.interrupts or word.state is JobState.OUT_OF_MEMORY
     if _since_end(tracked, now) < (_RECORD_LAG_INTERRUPTED if hard else RECORD_LAG):
         return Wait("word" if word.state.may_come_back else "record")
+    if tracked.reread <= tracked.spoken:
+        return Wait("record")
     evidence = f"Slurm's word {word.word}; the job left no record of its end"
     if hard or _ran_out_of_memory(word):
         cause = "out_of_memory" if _ran_out_of_memory(word) else _BY_STATE[word.state]

@@ -38,35 +38,54 @@ class NotSubmitted(RequestFailed):
 
 def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
     """Return the error for what the agent answered."""
-    kind, text = facts.get("kind"), str(facts.get("text", ""))
+    kind, text = str(facts.get("kind")), str(facts.get("text", ""))
     if kind == "sbatch":
         return NotSubmitted(facts)
     if kind in ("lookup", "locked"):
         return LookupUnanswered(text)
     if kind == "storage":
-        path, number = facts.get("path"), facts.get("errno")
-        hint = _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
-        where = f"{path} on {host}" if path else host
-        return RemoteStorageError(f"{where} cannot be used: {text}", hint=hint)
-    if kind == "build":
-        return EnvironmentNotBuilt(
-            f"the environment cannot be built on {host}: {text}",
-            command=facts.get("command"),
-            exit_code=facts.get("code"),
-            log_tail=str(facts.get("log", "")),
-            hint="Nothing of it is left there. With a full disk or quota, free some space or set env_base elsewhere.",
+        return _storage(facts, host)
+    if kind in ("build", "prelude"):
+        return _environment(kind, facts, host)
+    where = {"where": host}
+    known: dict[str, tuple[str, str | None]] = {
+        "no command": (
+            f"{text} was not found on {host}",
+            "Slurm's commands must be on the PATH of a login shell there. Is this a login node of the cluster?",
+        ),
+        "cancelled": (f"this launch cannot go on: {text}", "Run the step again: it begins anew."),
+        "damaged": (f"files arrived damaged: {text}", "Run it again."),
+        "command": (text, None),
+    }
+    if kind in known:
+        message, hint = known[kind]
+        return RequestFailed(
+            message, hint=hint, command=facts.get("command"), exit_code=facts.get("code"), details=where
         )
+    details = {**where, **({"trace": str(facts["trace"])} if facts.get("trace") else {})}
+    return RequestFailed(
+        f"the agent failed: {text}", details=details, hint="This is a fault of ours: please report it."
+    )
+
+
+def _storage(facts: Mapping[str, Any], host: str) -> RemoteStorageError:
+    path, number = facts.get("path"), facts.get("errno")
+    hint = _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
+    where = f"{path} on {host}" if path else host
+    return RemoteStorageError(f"{where} cannot be used: {facts.get('text')}", hint=hint)
+
+
+def _environment(kind: str, facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
     if kind == "prelude":
         return EnvironmentUnavailable(
             f"the prelude fails on {host}, where the environment is to be built; nothing was sent",
-            log_tail=text,
+            log_tail=str(facts.get("text", "")),
             hint="The login node must know the modules as well. See the queue's prelude.",
         )
-    if kind == "cancelled":
-        return RequestFailed(f"this launch cannot go on: {text}", details={"run directory": str(facts.get("path"))})
-    if kind == "command":
-        return RequestFailed(text, command=facts.get("command"), exit_code=facts.get("code"))
-    details = {"where": host, **({"trace": str(facts["trace"])} if facts.get("trace") else {})}
-    return RequestFailed(
-        f"the agent failed: {text}", details=details, hint="This is a fault of ours: please report it."
+    return EnvironmentNotBuilt(
+        f"the environment cannot be built on {host}: {facts.get('text')}",
+        command=facts.get("command"),
+        exit_code=facts.get("code"),
+        log_tail=str(facts.get("log", "")),
+        hint="Nothing of it is left there. With a full disk or quota, free some space or set env_base elsewhere.",
     )

@@ -69,26 +69,26 @@ class Followed:
         self._items: deque[Arrival] = deque()
         self._ready = threading.Condition()
 
-    def put(self, item: Arrival) -> None:
-        """Hand an arrival over to the waiting thread."""
+    def put(self, *items: Arrival) -> None:
+        """Hand arrivals over to the waiting thread; what was seen together is taken together."""
         with self._ready:
-            self._items.append(item)
+            self._items.extend(items)
             self._ready.notify()
 
     def take_data(self, file: str, at: int, data: bytes) -> None:
         """Take bytes that stand at an offset of a file; what was here before is not taken twice."""
-        have = self.offsets.get(file, 0)
-        if at > have or at + len(data) <= have:
-            return  # of another watch, from before a reconnection
-        data = data[have - at :]
-        self.offsets[file] = have + len(data)
-        if file == RECORD:
-            self._record += data
-            self.put(RecordText(self._record.decode("utf-8", "replace")))
-            return
-        with self._ready:
-            self._unread += len(data)
-            self._items.append(Output(file, data))
+        with self._ready:  # the thread of a channel that was lost may still be at it
+            have = self.offsets.get(file, 0)
+            if at > have or at + len(data) <= have:
+                return  # of another watch, from before a reconnection
+            data = data[have - at :]
+            self.offsets[file] = have + len(data)
+            if file == RECORD:
+                self._record += data
+                self._items.append(RecordText(self._record.decode("utf-8", "replace")))
+            else:
+                self._unread += len(data)
+                self._items.append(Output(file, data))
             self._ready.notify()
 
     def next(self, timeout: float) -> Arrival | None:

@@ -60,14 +60,17 @@ class Following:
                 if isinstance(decision, Verdict):
                     self._drain(followed, decision)
                     return decision
-                self._help(decision, followed, asks)
+                if self._help(decision, followed, asks):
+                    continue
                 item = followed.next(asks.due_in())
                 if on_tick is not None:
                     on_tick()
-                if item is not None:
+                while item is not None:  # what was seen together is decided together
                     self._take(item)
                     self._host.granted(followed)
-                    followed.job = {**followed.job, "id": self.tracked.job}
+                    item = None if isinstance(item, Output) else followed.next(0.0)
+                if self.tracked.job != str(followed.job["id"]):
+                    self._host.renamed(followed, self.tracked.job)
         finally:
             self._host.leave(followed)
 
@@ -95,18 +98,20 @@ class Following:
         for event in events:
             self._sink.event(event)
 
-    def _help(self, wait: Wait, followed: Followed, asks: _Backoff) -> None:
-        """Get what a decision needs, at a pace that slows down."""
-        if wait.need == "time" and self._scheduler.asks:
-            asks.reset()
-        elif asks.is_due():
-            if wait.need in ("word", "time"):
-                self._host.ask(followed)  # a process beside us is looked at by and by; a queue shows itself
-            if wait.need == "record":
-                begun = time.monotonic()
-                answer, _ = self._host.request("inspect", dir=self._launch.directory, say=self._sink.absent)
-                self._observe(Recorded(records.parse(answer["record"]), begun, whole=True))
-            asks.done(_ASK_TO if self._scheduler.asks else _LOOK_LOCAL)
+    def _help(self, wait: Wait, followed: Followed, asks: _Backoff) -> bool:
+        """Get what a decision needs, at a pace that slows down; say whether something is known at once."""
+        if asks.need != wait.need:
+            asks.reset(wait.need)
+        if (wait.need == "time" and self._scheduler.asks) or not asks.is_due():
+            return False  # a process beside us is looked at by and by; a queue shows itself
+        if wait.need == "record":
+            begun = time.monotonic()
+            answer, _ = self._host.request("inspect", dir=self._launch.directory, say=self._sink.absent)
+            self._observe(Recorded(records.parse(answer["record"]), begun, whole=True))
+        else:
+            self._host.ask(followed)
+        asks.done(_ASK_TO if self._scheduler.asks else _LOOK_LOCAL)
+        return wait.need == "record"
 
     def _drain(self, followed: Followed, verdict: Verdict) -> None:
         """Hand on all output that the record promises, or that is there."""
@@ -139,11 +144,12 @@ class _Backoff:
     """When to ask again."""
 
     def __init__(self) -> None:
+        self.need = ""
         self._pause = _ASK_FROM
         self._next = 0.0
 
-    def reset(self) -> None:
-        self._pause, self._next = _ASK_FROM, 0.0
+    def reset(self, need: str) -> None:
+        self.need, self._pause, self._next = need, _ASK_FROM, 0.0
 
     def is_due(self) -> bool:
         return time.monotonic() >= self._next

@@ -157,6 +157,12 @@ class Host:
             self._watch(followed)
         return followed
 
+    def renamed(self, followed: Followed, job: str) -> None:
+        """Another job than was submitted won the claim: that one is the run."""
+        followed.job = {"id": job}
+        if self._scheduler.queue:
+            self.notify("job", run=followed.number, job=job)
+
     def leave(self, followed: Followed) -> None:
         """Follow a run no more."""
         with self._lock:

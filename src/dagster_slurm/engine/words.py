@@ -52,15 +52,16 @@ class Words:
 
     def deliver(self, source: str, look: Mapping[str, Any], runs: Sequence[Followed]) -> None:
         """Hand what the agent saw in queue or accounting to each run."""
-        begun = time.monotonic() - float(look["age"])
         for followed in runs:
-            job = str(followed.job["id"])
-            if not look["ok"]:
-                followed.put(LookFailed("queue" if source == "queue" else "accounting", str(look["error"])))
-            elif source == "queue":
-                followed.put(Looked("queue", self._scheduler.queue_row(look["rows"], job), begun))
-            else:
-                followed.put(Looked("accounting", self._scheduler.account_row(look["rows"], job), begun))
+            followed.put(self._observation(source, look, followed))
+
+    def _observation(self, source: str, look: Mapping[str, Any], followed: Followed) -> Looked | LookFailed:
+        begun, job = time.monotonic() - float(look["age"]), str(followed.job["id"])
+        if not look["ok"]:
+            return LookFailed("queue" if source == "queue" else "accounting", str(look["error"]))
+        if source == "queue":
+            return Looked("queue", self._scheduler.queue_row(look["rows"], job), begun)
+        return Looked("accounting", self._scheduler.account_row(look["rows"], job), begun)
 
     def _ask(self, runs: Sequence[Followed]) -> None:
         jobs = [{"id": run.job["id"], "ticks": run.job.get("ticks")} for run in runs]
@@ -68,10 +69,10 @@ class Words:
             answer, _ = self._request(
                 "status", kind=self._scheduler.kind, jobs=jobs, accounting=bool(self._scheduler.accounting)
             )
-            # Accounting first: once the queue has spoken a last word, a run may be decided.
-            for source in ("accounting", "queue"):
-                if answer[source]:
-                    self.deliver(source, answer[source], runs)
+            # Together: accounting alone may tell how an earlier start of the job ended.
+            sources = [source for source in ("queue", "accounting") if answer[source]]
+            for run in runs:
+                run.put(*(self._observation(source, answer[source], run) for source in sources))
         except DagsterSlurmError as error:
             for run in runs:
                 run.put(LookFailed("queue", error.message))

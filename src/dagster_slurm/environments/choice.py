@@ -87,5 +87,3 @@ def _hint(text: str) -> str:
     near = difflib.get_close_matches(text, _WORDS, 1)
     meant = f'Did you mean "{near[0]}"? ' if near else ""
     return f'{meant}"auto", "uv", "plain", a requirements file, UvEnvironment(...), or an absolute path on the cluster.'
-
-

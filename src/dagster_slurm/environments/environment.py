@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,6 +131,3 @@ class Present:
 
     def ensure(self, tell: Tell, *, force: bool = False) -> None:
         """Do nothing."""
-
-
-Facts = Mapping[str, Any]

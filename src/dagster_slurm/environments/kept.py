@@ -49,19 +49,11 @@ def wheel(sha256: str, file: str) -> Path:
 
 def has_content(path: Path, sha256: str) -> bool:
     """Whether a file is there and has this SHA-256."""
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256 if _DIGESTS else _digest(path) == sha256
+            while piece := file.read(1 << 20):
+                digest.update(piece)
     except OSError:
         return False
-
-
-_DIGESTS = hasattr(hashlib, "file_digest")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+    return digest.hexdigest() == sha256

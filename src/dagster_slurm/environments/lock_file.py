@@ -1,4 +1,4 @@
-"""A lock file in the common format (pylock.toml, PEP 751): which of its packages a target needs, and in which file. Pure."""
+"""A lock in the common format (pylock.toml, PEP 751): which packages a target needs, and in which files. Pure."""
 
 from __future__ import annotations
 

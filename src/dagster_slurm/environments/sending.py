@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from dagster_slurm.environments.environment import Absent, Agent, Tell
 from dagster_slurm.environments.lock_file import Locked
@@ -18,78 +20,93 @@ _DOWNLOADS = 6
 _ATTEMPTS = 3
 
 
-def send_missing(
-    agent: Agent,
-    base: str,
-    packages: list[Locked],
-    fetch: Callable[[Locked], Path],
-    *,
-    tell: Tell,
-    absent: Absent | None = None,
-) -> int:
-    """Make sure that packages are on the host; return how many bytes that took.
+@dataclass(frozen=True)
+class Sender:
+    """Sends to one folder of one host.
 
     Args:
         agent: of the host.
         base: the folder there.
-        packages: wheels, each once.
-        fetch: gives a package's file here.
         tell: hears how far it is.
         absent: hears when the way there is barred.
-
-    Raises:
-        EnvironmentUnavailable: a package cannot be had here, or arrives damaged again and again.
-        RequestFailed: the host cannot take it, for instance because its disk is full.
     """
-    total = 0
-    for _ in range(_ATTEMPTS):
-        wanted = [[item.sha256, item.size] for item in packages]
-        answer, _ = agent.request("packages", base=base, wanted=wanted, say=absent)
-        have = {str(sha): int(size) for sha, size in answer["missing"]}
-        if not have:
-            return total
-        missing = [item for item in packages if item.sha256 in have]
-        size = sum((item.size or 0) - have[item.sha256] for item in missing)
-        tell(f"Sending {len(missing)} of {len(packages)} packages ({megabytes(max(size, 0))}).")
-        progress = Progress(tell, len(missing), size)
+
+    agent: Agent
+    base: str
+    tell: Tell
+    absent: Absent | None = None
+
+    def send_missing(self, packages: list[Locked], fetch: Callable[[Locked], Path]) -> int:
+        """Make sure that packages are on the host; return how many bytes that took.
+
+        Args:
+            packages: wheels, each once.
+            fetch: gives a package's file here.
+
+        Raises:
+            EnvironmentUnavailable: a package cannot be had here, or arrives damaged again and again.
+            RequestFailed: the host cannot take it, for instance because its disk is full.
+        """
+        total = 0
+        for _ in range(_ATTEMPTS):
+            wanted = [[item.sha256, item.size] for item in packages]
+            answer, _ = self.agent.request("packages", base=self.base, wanted=wanted, say=self.absent)
+            have = {str(sha): int(size) for sha, size in answer["missing"]}
+            if not have:
+                return total
+            missing = [item for item in packages if item.sha256 in have]
+            total += self._send(missing, have, fetch, of=len(packages))
+            shas = [item.sha256 for item in missing]
+            self.agent.request("seal", base=self.base, packages=shas, say=self.absent)
+        raise EnvironmentUnavailable(
+            f"packages arrive damaged on {self.agent.name}, {_ATTEMPTS} times in a row",
+            details={"folder": f"{self.base}/packages"},
+            hint="See whether that file system is well.",
+        )
+
+    def _send(self, missing: list[Locked], have: dict[str, int], fetch: Callable[[Locked], Path], *, of: int) -> int:
+        """Fetch and send side by side; return how many bytes were sent."""
+        size = max(sum((item.size or 0) - have[item.sha256] for item in missing), 0)
+        self.tell(f"Sending {len(missing)} of {of} packages ({megabytes(size)}).")
+        progress, total = Progress(self.tell, len(missing), size), 0
         with ThreadPoolExecutor(_DOWNLOADS) as pool:
-            files: dict[Future[Path], Locked] = {pool.submit(fetch, item): item for item in missing}
+            files: dict[Future[Path], str] = {pool.submit(fetch, item): item.sha256 for item in missing}
             try:
                 for ready in as_completed(files):
-                    sha = files[ready].sha256
-                    total += _send(agent, base, sha, ready.result(), have[sha], progress, absent)
+                    sha = files[ready]
+                    total += self._send_file(sha, ready.result(), have[sha], progress)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        agent.request("seal", base=base, packages=[item.sha256 for item in missing], say=absent)
-    raise EnvironmentUnavailable(
-        f"packages arrive damaged on {agent.name}, {_ATTEMPTS} times in a row",
-        details={"folder": f"{base}/packages"},
-        hint="See whether that file system is well.",
-    )
+        return total
 
-
-def _send(agent: Agent, base: str, sha: str, path: Path, offset: int, progress: Progress, absent: Absent | None) -> int:
-    """Send a file from an offset; return how many bytes that took."""
-    size, total = path.stat().st_size, 0
-    with path.open("rb") as file:
-        # once even if all bytes are there, so that nothing stays open on the other side
-        while True:
-            file.seek(min(offset, size))
-            at = file.tell()
-            for number in range(_WINDOW):
-                chunk = file.read(_CHUNK)
-                last = at + len(chunk) >= size
-                total += len(chunk)
-                if last or number == _WINDOW - 1:
-                    answer, _ = agent.request("piece", chunk, base=base, sha=sha, offset=at, last=last, say=absent)
+    def _send_file(self, sha: str, path: Path, offset: int, progress: Progress) -> int:
+        """Send a file from an offset; return how many bytes that took."""
+        size, total = path.stat().st_size, 0
+        with path.open("rb") as file:
+            # once even if all bytes are there, so that nothing stays open on the other side
+            while total == 0 or offset < size:
+                before, offset = offset, min(offset, size)
+                file.seek(offset)
+                count, offset = self._send_window(sha, file, offset, size)
+                total += count
+                progress.sent(max(offset - before, 0))
+                if offset >= size:
                     break
-                agent.notify("piece", chunk, base=base, sha=sha, offset=at, last=False)
-                at += len(chunk)
-            else:
-                raise AssertionError
-            progress.sent(max(int(answer["size"]) - offset, 0))
-            offset = int(answer["size"])
-            if offset >= size:
-                progress.done()
-                return total
+        progress.done()
+        return total
+
+    def _send_window(self, sha: str, file: BinaryIO, at: int, size: int) -> tuple[int, int]:
+        """Send some pieces, of which the last is answered; return their bytes, and where to go on."""
+        sent = 0
+        for number in range(1, _WINDOW + 1):
+            chunk = file.read(_CHUNK)
+            last = at + len(chunk) >= size
+            sent += len(chunk)
+            if last or number == _WINDOW:
+                head = {"base": self.base, "sha": sha, "offset": at, "last": last}
+                answer, _ = self.agent.request("piece", chunk, say=self.absent, **head)
+                return sent, int(answer["size"])
+            self.agent.notify("piece", chunk, base=self.base, sha=sha, offset=at, last=False)
+            at += len(chunk)
+        raise AssertionError

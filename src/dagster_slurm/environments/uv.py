@@ -13,7 +13,7 @@ from dagster_slurm.environments import fetching, kept, target_python, uv_project
 from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.lock_file import Locked
 from dagster_slurm.environments.progress import megabytes
-from dagster_slurm.environments.sending import send_missing
+from dagster_slurm.environments.sending import Sender
 from dagster_slurm.environments.target_python import TargetPython
 from dagster_slurm.environments.wheel_building import as_wheel
 from dagster_slurm.errors import EnvironmentUnavailable
@@ -114,10 +114,9 @@ class PackedUv:
 
     def _ensure(self, tell: Tell, *, force: bool) -> None:
         site, tool = self.site, uv_tool.for_target(self.python)
+        sender = Sender(site.agent, site.base, tell, site.absent)
         for _ in range(_ROUNDS):
-            sent = send_missing(
-                site.agent, site.base, [tool, *self.packages], self._fetch, tell=tell, absent=site.absent
-            )
+            sent = sender.send_missing([tool, *self.packages], self._fetch)
             answer, _ = site.agent.request("build", base=site.base, order=self._order(tool, force), say=site.absent)
             if "missing" in answer:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from dagster_slurm.environments import kept, lock_file, uv_program
 from dagster_slurm.environments.lock_file import Locked
@@ -144,6 +144,6 @@ def _toml(path: Path) -> dict[str, Any]:
 def parse(text: str, path: Path) -> dict[str, Any]:
     """Return the TOML in a text; ``path`` is where it came from."""
     try:
-        return cast("dict[str, Any]", tomllib.loads(text))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is damaged: {error}", hint="Write it anew.") from error

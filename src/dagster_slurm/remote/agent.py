@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 
 from . import cleaning, frames, packages, rundir, store
-from .commands import Commands
+from .commands import CommandMissing, Commands
 from .follow import Follower
 from .queues import Queues, private_folder
 from .requests import Refused, Requests
@@ -77,6 +77,7 @@ class Agent:
         here: Optional[Callable[[Dict[str, Any], bytes], Any]] = {
             "watch": self._watch,
             "unwatch": self._unwatch,
+            "job": self._job,
             "grant": self._grant,
             "put": self._put,
             "piece": self._arriving.piece,
@@ -98,27 +99,14 @@ class Agent:
             self._answer(head, body, lambda h, b, m=method: m(h, b) if h["op"] == "submit" else m(h))
 
     def _answer(self, head: Dict[str, Any], body: bytes, method: Callable[[Dict[str, Any], bytes], Any]) -> None:
+        extra = b""
         try:
-            result = method(head, body)
-            extra = b""
+            result: Any = method(head, body)
             if isinstance(result, tuple):
-                result, extra = result
+                result, extra = cast("Tuple[Dict[str, Any], bytes]", result)
             answer: Dict[str, Any] = {"re": head.get("id"), "ok": result}
-        except Refused as error:
-            answer, extra = {"re": head.get("id"), "error": error.answer}, b""
-        except store.Damaged as error:
-            facts: Dict[str, Any] = {"kind": "damaged", "text": str(error)}
-            answer, extra = {"re": head.get("id"), "error": facts}, b""
-        except rundir.Locked as error:
-            facts = {"kind": "locked", "text": "another process holds %s" % error}
-            answer, extra = {"re": head.get("id"), "error": facts}, b""
-        except OSError as error:
-            facts = {"kind": "storage", "text": error.strerror or str(error), "errno": error.errno}
-            facts["path"] = os.fsdecode(error.filename) if error.filename else None
-            answer, extra = {"re": head.get("id"), "error": facts}, b""
         except Exception as error:  # noqa: BLE001 - a fault of ours must reach the person at the other end, not a log here
-            facts = {"kind": "internal", "text": repr(error), "trace": traceback.format_exc()}
-            answer, extra = {"re": head.get("id"), "error": facts}, b""
+            answer, extra = {"re": head.get("id"), "error": _facts(error)}, b""
         if head.get("id") is not None:
             self.emit(answer, extra)
 
@@ -127,6 +115,9 @@ class Agent:
         self._follower.watch(head["run"], head["dir"], head.get("offsets", {}), head["credit"], now)
         if head.get("job"):
             self._queues.follow(head["run"], head["job"])
+
+    def _job(self, head: Dict[str, Any], _body: bytes) -> None:
+        self._queues.follow(head["run"], head["job"])
 
     def _unwatch(self, head: Dict[str, Any], _body: bytes) -> None:
         self._follower.unwatch(head["run"])
@@ -178,6 +169,22 @@ class Agent:
             self.emit({"ev": "bye"}, b"")
             sys.exit(0)
         self.emit({"ev": "beat"}, b"")
+
+
+def _facts(error: Exception) -> Dict[str, Any]:
+    """Return a failed request's error as the client understands it."""
+    if isinstance(error, Refused):
+        return error.answer
+    if isinstance(error, store.Damaged):
+        return {"kind": "damaged", "text": str(error)}
+    if isinstance(error, CommandMissing):
+        return {"kind": "no command", "text": str(error)}
+    if isinstance(error, rundir.Locked):
+        return {"kind": "locked", "text": "another process holds %s" % error}
+    if isinstance(error, OSError):
+        path = os.fsdecode(error.filename) if error.filename else None
+        return {"kind": "storage", "text": error.strerror or str(error), "errno": error.errno, "path": path}
+    return {"kind": "internal", "text": repr(error), "trace": traceback.format_exc()}
 
 
 def _register() -> Optional[str]:

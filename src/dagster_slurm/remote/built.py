@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 import zipfile
@@ -153,15 +154,15 @@ def _run(base: str, order: Dict[str, Any], argv: List[str]) -> None:
     variables = dict(_MANNERS, UV_CACHE_DIR=os.path.join(base, "cache"))
     try:
         done = prelude.run(order["prelude"], argv, variables, _TIMEOUT)
-    except prelude.subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:
         raise NotBuilt("did not end within %d s" % _TIMEOUT, argv, -1, "")  # noqa: B904
-    if done.returncode != 0:
-        log = done.stderr.decode("utf-8", "replace").strip()[-4000:]
-        raise NotBuilt(_last_line(log) or "uv failed", argv, done.returncode, log)
+    if done.code != 0:
+        log = done.err.strip()[-4000:]
+        raise NotBuilt(_last_line(log) or "uv failed", argv, done.code, log)
 
 
 def _last_line(log: str) -> str:
-    return log.split("\n")[-1].strip(" ╰▶─│├")
+    return log.rsplit("\n", maxsplit=1)[-1].strip(" ╰▶─│├")
 
 
 def _tool(base: str, tool: List[Any]) -> str:

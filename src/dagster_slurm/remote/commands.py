@@ -18,6 +18,10 @@ Result = NamedTuple("Result", [("code", Optional[int]), ("out", str), ("err", st
 """Exit code (None: it did not end in time), standard output and error."""
 
 
+class CommandMissing(Exception):
+    """There is no such command on this host."""
+
+
 def clean_environment(environment: Dict[str, str]) -> Dict[str, str]:
     """Return an environment in which Slurm's commands do what their arguments say and nothing else."""
     return {name: value for name, value in environment.items() if name in _KEPT or not name.startswith(_FOREIGN)}
@@ -43,13 +47,13 @@ class Commands:
         """Return a command's absolute path; often it is on a login shell's PATH only.
 
         Raises:
-            FileNotFoundError: there is no such command.
+            CommandMissing: there is no such command.
         """
         with self._lock:
             if name not in self._found:
                 path = shutil.which(name, path=self._environment.get("PATH")) or self._from_login_shell(name)
                 if not path:
-                    raise FileNotFoundError(2, "no such command on this host", name)
+                    raise CommandMissing(name)
                 self._found[name] = path
             return self._found[name]
 
@@ -63,7 +67,7 @@ class Commands:
             job: with the environment of a job instead of ours.
 
         Raises:
-            FileNotFoundError: there is no such command.
+            CommandMissing: there is no such command.
         """
         path = self.find(argv[0])
         with self._lock:

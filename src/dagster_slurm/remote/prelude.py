@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from typing import Any, Dict, List
+from typing import Dict, List, NamedTuple
 
 #: what a user's shell or another tool left behind would change what we do here
 _FOREIGN = ("UV_", "PIP_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "SLURM_", "SBATCH_")
@@ -29,21 +29,25 @@ exec "$@"
 PRELUDE_FAILED = 90
 
 
-def run(
-    prelude: List[str], argv: List[str], variables: Dict[str, str], timeout: float
-) -> Any:
-    """Run a program after the prelude, politely and at most ``timeout`` seconds; return the completed process.
+Done = NamedTuple("Done", [("code", int), ("out", str), ("err", str)])
+"""Exit code, standard output and error."""
+
+
+def run(prelude: List[str], argv: List[str], variables: Dict[str, str], timeout: float) -> Done:
+    """Run a program after the prelude, politely and at most ``timeout`` seconds.
 
     Raises:
         subprocess.TimeoutExpired: it was killed.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     environment.update(variables, DAGSTER_SLURM_PRELUDE="\n".join(prelude))
-    options: Dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    return subprocess.run(
+    done = subprocess.run(
         ["nice", "-n", "10", "bash", "-c", _SCRIPT, "bash", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=environment,
         timeout=timeout,
         check=False,
-        **options,
     )
+    return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))

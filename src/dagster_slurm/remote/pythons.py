@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import time
 from typing import Any, Dict, List
 
@@ -56,11 +57,11 @@ def find(base: str, names: List[str], lines: List[str]) -> List[Dict[str, Any]]:
         return known
     try:
         done = prelude.run(lines, ["bash", "-c", _EACH, "bash", _ASK, *names], {}, _TIMEOUT)
-    except prelude.subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:
         raise Unusable("the prelude did not end within %d s on the login node" % _TIMEOUT)  # noqa: B904
-    if done.returncode == prelude.PRELUDE_FAILED:
-        raise Unusable(done.stderr.decode("utf-8", "replace").strip()[-2000:])
-    found = _parsed(done.stdout.decode("utf-8", "replace"))
+    if done.code == prelude.PRELUDE_FAILED:
+        raise Unusable(done.err.strip()[-2000:])
+    found = _parsed(done.out)
     rundir.make_private(os.path.dirname(note))
     rundir.write_whole(note, json.dumps({"found": found, "stamps": _stamps(found)}).encode())
     return found

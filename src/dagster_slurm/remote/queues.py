@@ -13,7 +13,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Set
 
 from . import rundir
-from .commands import Commands
+from .commands import CommandMissing, Commands
 
 #: seconds between two looks at the queue
 LOOK_EVERY = 45.0
@@ -138,8 +138,8 @@ class Queues:
         begun = time.monotonic()
         try:
             result = self._commands.run(argv, COMMAND_TIMEOUT)
-        except OSError as error:
-            return {"begun": begun, "ok": False, "out": "", "error": str(error)}
+        except (OSError, CommandMissing) as error:
+            return {"begun": begun, "ok": False, "out": "", "error": "%s: %s" % (argv[0], error)}
         ok = result.code == 0
         error = "" if ok else (result.err.strip() or "%s gave no answer in %d s" % (argv[0], COMMAND_TIMEOUT))
         return {"begun": begun, "ok": ok, "out": result.out if ok else "", "error": error}

@@ -104,7 +104,8 @@ class Requests:
 
     def _cancel(self, head: Head) -> Dict[str, Any]:
         found = rundir.evidence(head["dir"])
-        known = {str(job) for job in (found["job"].get("id"), found["claim"]) if job and job != rundir.CANCELLED}
+        ids: List[Any] = [found["job"].get("id"), found["claim"]]
+        known: Set[str] = {str(job) for job in ids if job and job != rundir.CANCELLED}
         if head["kind"] == "direct":
             ticks = found["job"].get("ticks")
             return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks)]}
@@ -112,7 +113,8 @@ class Requests:
             # A submission whose reply was lost may still land: its job finds the run claimed, and ends.
             rundir.claim(head["dir"], rundir.CANCELLED)
             job = self._look_up(head, head["dir"])
-            known = {job["id"]} if job else set()
+            if job:
+                known.add(str(job["id"]))
         if known:
             cluster = found["job"].get("cluster")
             argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
@@ -124,8 +126,8 @@ class Requests:
 
     def cancel_others(self, head: Head) -> Dict[str, Any]:
         """End the jobs that bear a name, but for the one that won the claim."""
-        rows = self._ids(head["find"][:1], head["no_job"])
-        others = sorted({row for row in rows or [] if base_id(row) != base_id(head["spare"])})
+        found: List[str] = self._ids(head["find"][:1], head["no_job"]) or []
+        others = sorted({job for job in found if base_id(job) != base_id(head["spare"])})
         if others:
             self._commands.run(["scancel", *others], COMMAND_TIMEOUT)
         return {"cancelled": others}
@@ -133,7 +135,8 @@ class Requests:
     def tail(self, head: Head) -> Tuple[Dict[str, Any], bytes]:
         """Return the last bytes of a file in a run directory."""
         try:
-            with open(os.path.join(head["dir"], head["file"]), "rb") as file:
+            path = os.path.join(str(head["dir"]), str(head["file"]))
+            with open(path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - int(head["bytes"]), 0))
                 return {"size": size}, file.read(int(head["bytes"]))

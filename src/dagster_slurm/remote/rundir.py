@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Generator, List, Tuple
 
 #: a lock older than this belongs to a process that is gone, in seconds
 _STALE_LOCK = 120.0
-_LOCK_WAIT = 0.05
+_LOCK_WAIT = 0.2
 
 JOB_ID, CLAIM, RECORD = "job.id", "claim", "record.jsonl"
 #: who holds the claim of a run that was cancelled before it had a job

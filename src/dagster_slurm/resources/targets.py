@@ -36,7 +36,8 @@ def local(base: str | None) -> Target:
 
 def cluster(slurm: SlurmResource) -> Target:
     """Return a cluster: through SSH, or, where Dagster runs on the login node, beside us."""
-    scheduler = Slurm()
+    other = slurm.queue.options.get("clusters") if slurm.queue else None
+    scheduler = Slurm(None if other is None else str(other))
     if slurm.ssh is None:
         return Target(_host(LocalTransport(), scheduler), scheduler, slurm.remote_base)
     transport = SSHTransport(slurm.ssh.settings(slurm.remote_python))
@@ -54,7 +55,7 @@ def default_local_base() -> str:
 
 
 def _host(transport: Transport, scheduler: Scheduler, turns: Turns | None = None) -> Host:
-    key = (os.getpid(), transport.key, scheduler.kind)
+    key = (os.getpid(), transport.key, " ".join((scheduler.kind, *scheduler.queue)))
     with _lock:
         if key not in _hosts:
             _hosts[key] = Host(transport, scheduler, turns)

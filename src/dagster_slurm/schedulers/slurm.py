@@ -60,24 +60,23 @@ _HINTS = (
 
 
 class Slurm:
-    """Renders Slurm's commands and parses their answers."""
+    """Renders Slurm's commands and parses their answers.
+
+    Args:
+        cluster: the one that jobs are submitted to, where a site has several (``--clusters``); every later command
+            needs to name it.
+    """
 
     kind = "slurm"
     asks = True
     # "Requested node configuration is not available" leaves these in queue and accounting (22.05)
     no_job: tuple[tuple[str, str], ...] = (("FAILED", "BadConstraints"), ("FAILED", "None assigned"))
-    queue: tuple[str, ...] = ("squeue", "-h", "-r", "--me", "--states=all", "-o", _QUEUE_FORMAT)
-    accounting: tuple[str, ...] = (
-        "sacct",
-        "-n",
-        "-P",
-        "-j",
-        "{ids}",
-        "-S",
-        _SINCE,
-        "-o",
-        ",".join(_ACCOUNT_FIELDS),
-    )
+
+    def __init__(self, cluster: str | None = None) -> None:
+        self._where: tuple[str, ...] = () if cluster is None else ("-M", cluster)
+        self.queue: tuple[str, ...] = (*self._squeue(), "-o", _QUEUE_FORMAT)
+        fields = ",".join(_ACCOUNT_FIELDS)
+        self.accounting: tuple[str, ...] = (*self._sacct(), "-j", "{ids}", "-o", fields)
 
     def submit(self) -> list[str]:
         """Return the command that submits ``job.sh``; everything else stands in the script."""
@@ -86,9 +85,15 @@ class Slurm:
     def find(self, name: str) -> list[list[str]]:
         """Return the look-ups by name, in queue and accounting."""
         return [
-            ["squeue", "-h", "-r", "--me", "--states=all", f"--name={name}", "-o", "%i|%T|%r"],
-            ["sacct", "-X", "-n", "-P", "-S", _SINCE, f"--name={name}", "-o", "JobIDRaw,State,NodeList"],
+            [*self._squeue(), f"--name={name}", "-o", "%i|%T|%r"],
+            [*self._sacct(), "-X", f"--name={name}", "-o", "JobIDRaw,State,NodeList"],
         ]
+
+    def _squeue(self) -> tuple[str, ...]:
+        return ("squeue", *self._where, "-h", "-r", "--me", "--states=all")
+
+    def _sacct(self) -> tuple[str, ...]:
+        return ("sacct", *self._where, "-n", "-P", "-S", _SINCE)
 
     def queue_row(self, lines: Sequence[str], job: str) -> Row | None:
         """Return the queue's line of a job."""

@@ -178,10 +178,12 @@ def _first(text: str, pattern: str) -> str | None:
 
 def _unresolved(place: Place, text: str) -> HostError:
     who = _first(text, r"Could not resolve hostname (\S+):") or place.hostname
-    return CannotConnect(
+    error = CannotConnect(
         f"There is no host {who!r}.",
         hint=f"Check the name (`ssh -G {place.host}` shows what ssh makes of it) and the network or VPN.",
     )
+    error.passing = "Temporary failure" in text
+    return error
 
 
 def _unreachable(place: Place, text: str) -> HostError:

@@ -37,6 +37,8 @@ class Refusal:
     hint: str
     log_tail: str
     exit_code: int | None
+    #: see :class:`CannotConnect`
+    passing: bool
     #: what was tried, but for the password: so that ``dagster-slurm login HOST`` connects in the same way
     settings: dict[str, Any]
 
@@ -60,9 +62,12 @@ class Refusal:
         """Return the error, again."""
         ago = int(now - self.time)
         when = f" (not tried again: this was {ago} s ago)" if ago > 1 else ""
-        return _KINDS[self.kind](
+        error = _KINDS[self.kind](
             self.message.rstrip(".") + when + ".", hint=self.hint, log_tail=self.log_tail, exit_code=self.exit_code
         )
+        if isinstance(error, CannotConnect):
+            error.passing = self.passing
+        return error
 
 
 def fingerprint(digest: str, password: str | None, salt: str) -> str:
@@ -95,6 +100,7 @@ def remember(path: Path, error: HostError, digest: str, settings: SSHSettings) -
         hint=error.hint or "",
         log_tail=error.log_tail or "",
         exit_code=error.exit_code,
+        passing=not isinstance(error, CannotConnect) or error.passing,
         settings={**asdict(settings), "password": None},
     )
     _seen[path] = refusal
