@@ -39,7 +39,7 @@ def as_wheel(locked: Locked, beside: Path, python: TargetPython) -> Locked:
         return locked
     folder = (beside / locked.location).resolve() if locked.kind == "folder" else None
     stamp = _stamps(folder) if folder is not None else locked.sha256
-    key = kept.fingerprint(locked.name, str(folder), stamp, uv_program.version())
+    key = kept.fingerprint(locked.name, str(folder), stamp)
     known = kept.read("built", key)
     if known is None or not kept.wheel(known["sha256"], known["file"]).exists():
         source = folder or fetching.fetch(locked, beside)
