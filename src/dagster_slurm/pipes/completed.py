@@ -31,6 +31,10 @@ class CompletedRun(PipesClientCompletedInvocation, tuple[Result, ...]):  # noqa:
         results = cast("Sequence[Result]", invocation.get_results())  # pyright: ignore[reportUnknownMemberType]
         return super().__new__(cls, results)
 
+    def __reduce__(self) -> tuple[type, tuple[tuple[Result, ...]]]:
+        """Pickle the results alone: an op's output is stored, and the session is bound to this process."""
+        return tuple, (tuple(self),)
+
     def __init__(self, session: PipesSession, facts: dict[str, Fact]) -> None:
         super().__init__(session, namespaced(facts))  # pyright: ignore[reportUnknownMemberType]
         self.facts = facts

@@ -6,13 +6,15 @@ The signal tells nothing: children of the multiprocess executor always see SIGIN
 from __future__ import annotations
 
 from dagster import DagsterEventType, DagsterRunStatus
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.submission import Submitted, cancel
 from dagster_slurm.engine.target import Target
-from dagster_slurm.errors import DagsterSlurmError
+from dagster_slurm.errors import DagsterSlurmError, JobCancelled
 from dagster_slurm.pipes.handles import Context, is_direct
 
+INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
 #: how long a cancelled run waits for its host to take the cancellation, in seconds
 _CANCEL_WITHIN = 10.0
 _CANCELLING = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
@@ -28,29 +30,57 @@ def run_is_cancelled(context: Context) -> bool:
     return bool(context.instance.all_logs(context.run_id, of_type=DagsterEventType.PIPELINE_CANCELING))
 
 
-def cancels_job(context: Context, *, local: bool) -> bool:
-    """Whether the job is to end with this step: where nobody could re-attach, always."""
-    return local or is_direct(context) or context.instance.is_ephemeral or run_is_cancelled(context)
+def end_or_leave(context: Context, target: Target, launch: Launch, submitted: Submitted | None, forward: bool) -> None:
+    """Do what an interruption means; return if it is to go on its way.
+
+    Raises:
+        JobCancelled: the run is cancelled, or nobody could re-attach. To let the interruption go on its way instead
+            would make Dagster run the step again, where it has a RetryPolicy.
+    """
+    by_user = run_is_cancelled(context)
+    kept = not (target.local or is_direct(context) or context.instance.is_ephemeral)
+    job = submitted.id if submitted else ""
+    if forward and (by_user or not kept):
+        why = "the run was cancelled" if by_user else "this process was told to stop, and nobody could re-attach"
+        raise JobCancelled(f"{why}: {cancelled(target, launch, job)}", hint=_AGAIN, details=_details(launch, job))
+    if by_user:
+        raise JobCancelled(
+            f"the run was cancelled, and {_running(target, launch, job)}, since forward_termination=False",
+            hint=_how_to_end(target, launch, job),
+            details=_details(launch, job),
+        )
+    context.log.warning(
+        f"This process was told to stop, but the run was not cancelled: {_running(target, launch, job)}. Retry the run "
+        f"from failure to re-attach to it. {_how_to_end(target, launch, job)}"
+    )
 
 
-def cancelled(target: Target, launch: Launch, submitted: Submitted | None) -> str:
+def cancelled(target: Target, launch: Launch, job: str) -> str:
     """Cancel the job; return what came of it. A host that is away must not keep the run from ending."""
     try:
         asked = cancel(target.host, target.scheduler, launch, within=_CANCEL_WITHIN)
     except DagsterSlurmError as error:
-        job = f"job {submitted.id}" if submitted else f"a job named {launch.spec.key.job_name}"
-        return (
-            f"The run was cancelled, but {job} on {target.host.name} could not be: {error.message}. "
-            f"Cancel it by hand: scancel --me --name={launch.spec.key.job_name}"
+        return f"{_running(target, launch, job)}, for it could not be cancelled ({error.message}). " + _how_to_end(
+            target, launch, job
         )
-    return f"The run was cancelled, and with it job {', '.join(asked) or 'none: it had ended before'}."
+    kind = "process" if target.local else "job"
+    return f"{kind} {', '.join(asked)} was cancelled" if asked else f"there was no {kind} to cancel any more"
 
 
-def left_running(target: Target, submitted: Submitted | None) -> str:
-    """Return what to tell of a job that goes on without us."""
-    job = f"job {submitted.id}" if submitted else "a job that may just have been submitted"
-    end = f" To end it: scancel {submitted.id}" if submitted else ""
-    return (
-        f"This process was told to stop, but the run was not cancelled: {job} on {target.host.name} runs on. "
-        f"Retry the run from failure to re-attach to it.{end}"
-    )
+_AGAIN = "Run it again when you want it."
+
+
+def _running(target: Target, launch: Launch, job: str) -> str:
+    kind = "process" if target.local else "job"
+    which = f"{kind} {job}" if job else f"a {kind} named {launch.spec.key.job_name}, if it was submitted just now,"
+    return f"{which} on {target.host.name} runs on"
+
+
+def _how_to_end(target: Target, launch: Launch, job: str) -> str:
+    if target.local:
+        return f"To end it: kill {job}." if job else ""
+    return f"To end it: scancel {job or f'--me --name={launch.spec.key.job_name}'}."
+
+
+def _details(launch: Launch, job: str) -> dict[str, str | int | float]:
+    return {**({"job": job} if job else {}), "run directory": launch.directory}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -30,7 +28,7 @@ class RunMessageReader(PipesMessageReader):
         self._handler: PipesMessageHandler | None = None
         self._rest: dict[int, bytes] = {}
         self._held: dict[int, list[dict[str, Any]]] = {}
-        self._damaged = 0
+        self._succeeded = False
 
     @contextmanager
     def read_messages(self, handler: PipesMessageHandler) -> Generator[PipesParams]:
@@ -39,6 +37,7 @@ class RunMessageReader(PipesMessageReader):
         try:
             yield {PipesDefaultMessageWriter.FILE_PATH_KEY: self._path}
         finally:
+            self._excuse(handler)
             self._handler = None
 
     @property
@@ -47,11 +46,8 @@ class RunMessageReader(PipesMessageReader):
         return 1
 
     def no_messages_debug_text(self) -> str:
-        """Say why there may be no messages."""
-        return (
-            f"Expected messages in {self._path}. A payload that never calls open_dagster_pipes() writes none, and that "
-            "is fine."
-        )
+        """Say where messages would be."""
+        return f"Messages are expected in {self._path}."
 
     def feed(self, restart: int, data: bytes) -> None:
         """Take new bytes of the messages of one start of the job."""
@@ -61,26 +57,40 @@ class RunMessageReader(PipesMessageReader):
             if line.strip():
                 self._take(restart, line)
 
-    def finish(self, restart: int) -> dict[str, Any] | None:
+    def finish(self, restart: int, *, success: bool) -> dict[str, Any] | None:
         """Hand on the results of the last start; return the exception that the payload reported, if any."""
+        self._succeeded = success
         rest = self._rest.pop(restart, b"")
         if rest.strip():
             self._take(restart, rest)
         held = self._held.pop(restart, [])
         for message in held:
-            self._hand_on(message)
+            if message["method"] != "closed":
+                self._hand_on(message)
+        # several processes of one job may open and close Pipes; after the first "closed" Dagster expects nothing more
         closed = [message for message in held if message["method"] == "closed"]
-        params = cast("dict[str, Any]", closed[-1]["params"] or {}) if closed else {}
-        return params.get("exception")
+        closed.sort(key=lambda message: _exception(message.get("params")) is not None)
+        for message in closed[-1:]:
+            self._hand_on(message)
+        return _exception(closed[-1].get("params")) if closed else None
+
+    def _excuse(self, handler: PipesMessageHandler) -> None:
+        """Keep Dagster from warning where nothing is amiss.
+
+        A payload that never opens Pipes is fine. One that did not close them is worth a warning if it succeeded; if it
+        failed, that is told in full, and if it goes on without us, it may still close them.
+        """
+        if not (handler.received_opened_message and self._succeeded):
+            handler._opened_count = handler._closed_count = 1  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     def _take(self, restart: int, line: bytes) -> None:
         try:
             message: Any = json.loads(line.decode("utf-8"))
-            method = message["method"]
+            live = message["method"] in _LIVE
         except (ValueError, KeyError, TypeError):
             self._warn(f"a line of {self._path} is no Pipes message and was left out: {line[:_EXCERPT]!r}")
             return
-        if method in _LIVE:
+        if live:
             self._hand_on(message)
         else:
             self._held.setdefault(restart, []).append(message)
@@ -93,42 +103,10 @@ class RunMessageReader(PipesMessageReader):
             self._warn(f"a Pipes message was left out, since Dagster refuses it: {error}: {str(message)[:_EXCERPT]}")
 
     def _warn(self, text: str) -> None:
-        self._damaged += 1
         if self._handler is not None:
             self._handler._context.log.warning(text)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-class Echo:
-    """Standard output and error of the payload, on those of the step: Dagster's compute logs take them from there."""
-
-    def __init__(self) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {stream: decoder("replace") for stream in ("stdout", "stderr")}
-        self._ends_whole = {"stdout": True, "stderr": True}
-        self._last = {"stdout": "", "stderr": ""}
-
-    def write(self, stream: str, data: bytes) -> None:
-        """Write bytes; a character cut in two is put together, what is no UTF-8 is replaced."""
-        self._put(stream, self._decoders[stream].decode(data))
-
-    def finish(self) -> None:
-        """End a last line that has no end, so that what others write begins on a line of its own."""
-        for stream, decoder in self._decoders.items():
-            self._put(stream, decoder.decode(b"", final=True))
-            if not self._ends_whole[stream]:
-                self._put(stream, "\n")
-
-    def tail(self, stream: str) -> str:
-        """Return the last lines that were written."""
-        return self._last[stream]
-
-    def _put(self, stream: str, text: str) -> None:
-        if text:
-            target = sys.stdout if stream == "stdout" else sys.stderr
-            target.write(text)
-            target.flush()
-            self._ends_whole[stream] = text.endswith("\n")
-            self._last[stream] = (self._last[stream] + text)[-_TAIL:]
-
-
-_TAIL = 4000
+def _exception(params: Any) -> dict[str, Any] | None:
+    exception: Any = cast("dict[str, Any]", params).get("exception") if isinstance(params, dict) else None
+    return cast("dict[str, Any]", exception) if isinstance(exception, dict) else None

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.pipes.utils import open_pipes_session
+from dagster._utils.interrupts import capture_interrupts
 
 from dagster_slurm.core.causes import job_error
 from dagster_slurm.core.facts import Ended, facts
@@ -20,14 +18,15 @@ from dagster_slurm.engine import previous
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.plan import Ask, Place, plan
-from dagster_slurm.engine.submission import Submitted, cancel, cancel_others, submit
+from dagster_slurm.engine.submission import Submitted, cancel_others, submit
 from dagster_slurm.engine.target import Target
-from dagster_slurm.errors import DagsterSlurmError, HostError, JobError, WaitedTooLong
+from dagster_slurm.errors import DagsterSlurmError, HostError, JobCancelled, JobError
 from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
+from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
-from dagster_slurm.pipes.interruption import cancelled, cancels_job, left_running, run_is_cancelled
+from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
 
@@ -69,20 +68,18 @@ def run(target: Target, call: Call) -> CompletedRun:
 
 def _run(target: Target, call: Call) -> CompletedRun:
     if run_is_cancelled(call.context):
-        raise dg.Failure("The run is being cancelled: nothing was submitted.", allow_retries=False)
-    say = _say(call.context)
-    place = target.place(say)
-    key = _key(target, call, place, say)
+        raise JobCancelled("the run is being cancelled: nothing was submitted")
+    place, key, taken_up = _where(target, call)
     paths = RunPaths(place.directory(key))
     reader = RunMessageReader(paths.messages)
     injector = ContextFile(paths.context)
     with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
         launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
-        handles.remember(call.context, key, launch.directory, target.host.name)
+        handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
         telling = Telling(call.context, reader, local=target.local)
         submitted, following, verdict = _to_the_end(target, call, launch, telling)
         telling.echo.finish()
-        exception = reader.finish(following.tracked.record.restart)
+        exception = reader.finish(following.tracked.record.restart, success=verdict.success)
         ended = Ended(following.tracked, verdict, launch.spec.resources, launch.directory, submitted.time)
         error = None if verdict.success else _error(launch, ended, _log(following, ended, telling), exception)
         _collected(target, launch, submitted, ended)
@@ -92,17 +89,18 @@ def _run(target: Target, call: Call) -> CompletedRun:
 
 
 def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Following, Verdict]:
-    begun = time.monotonic()
     submitted: Submitted | None = None
+    deadline = Deadline(target, launch, telling, call.poll_timeout)
+    telling.on_delay = deadline.check
     try:
         submitted = submit(target.host, target.scheduler, launch, telling)
         _announce(target, call, submitted)
         following = Following(target.host, target.scheduler, launch, submitted, telling)
-        return submitted, following, following.verdict(on_tick=_deadline(target, call, launch, begun))
-    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
-        if call.forward_termination and cancels_job(call.context, local=target.local):
-            raise dg.Failure(cancelled(target, launch, submitted), allow_retries=False) from None
-        call.context.log.warning(left_running(target, submitted))
+        deadline.following = following
+        return submitted, following, following.verdict(on_tick=deadline.check)
+    except INTERRUPTS:
+        with capture_interrupts():  # a second signal must not keep us from cancelling
+            end_or_leave(call.context, target, launch, submitted, forward=call.forward_termination)
         raise
 
 
@@ -111,22 +109,6 @@ def _announce(target: Target, call: Call, submitted: Submitted) -> None:
         call.context.log.info(f"Re-attached to job {submitted.id} on {target.host.name}; nothing was submitted.")
     elif not target.local:
         call.context.log.info(f"Submitted job {submitted.id} to {target.host.name}.")
-
-
-def _deadline(target: Target, call: Call, launch: Launch, begun: float) -> Callable[[], None] | None:
-    if call.poll_timeout is None:
-        return None
-    limit = call.poll_timeout
-
-    def check() -> None:
-        if time.monotonic() - begun > limit:
-            asked = cancel(target.host, target.scheduler, launch)
-            raise WaitedTooLong(
-                f"poll_timeout={limit:g} s is over, so job {', '.join(asked)} was cancelled",
-                hint="Time in the queue counts here: leave poll_timeout out, and use time_limit for the job itself.",
-            )
-
-    return check
 
 
 def _collected(target: Target, launch: Launch, submitted: Submitted, ended: Ended) -> None:
@@ -139,7 +121,7 @@ def _collected(target: Target, launch: Launch, submitted: Submitted, ended: Ende
 
 def _log(following: Following, ended: Ended, telling: Telling) -> str:
     """Return the lines that show a failure: the payload's, or the scheduler's where the payload has nothing to say."""
-    log = telling.echo.tail("stderr").strip() or telling.echo.tail("stdout").strip()
+    log = telling.last_lines()
     if ended.verdict.exit is None or not log:
         log = f"{log}\n{following.tail('slurm.log')}".strip()
     return log
@@ -151,17 +133,29 @@ def _error(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any] 
     return error
 
 
-def _key(target: Target, call: Call, place: Place, say: Callable[[HostError], None]) -> LaunchKey:
-    """Return the launch to take up again, or a new one.
+def _where(target: Target, call: Call) -> tuple[Place, LaunchKey, handles.Earlier | None]:
+    """Return where runs go, the launch to begin or to take up again, and for that where it was written down."""
+    earlier = handles.find(call.context, call.name)
+    try:
+        place = target.place(_say(call.context))
+        return (place, *_key(target, call, place, earlier))
+    except INTERRUPTS:
+        if not run_is_cancelled(call.context):
+            raise
+        job = f"; an earlier job {earlier.key.job_name} may still run" if earlier else ""
+        raise JobCancelled(f"the run was cancelled before anything was submitted{job}") from None
 
-    A fresh directory is made only after a terminal failure was read in the old one.
-    """
-    known = handles.find(call.context, call.name)
-    if known is None:
-        return handles.fresh(call.context, call.name)
-    if previous.fate(target.host, target.scheduler, place.directory(known), say) == "failed":
-        return replace(known, attempt=known.attempt + 1)
-    return known
+
+def _key(
+    target: Target, call: Call, place: Place, earlier: handles.Earlier | None
+) -> tuple[LaunchKey, handles.Earlier | None]:
+    """A fresh directory is made only after a terminal failure was read in the old one."""
+    if earlier is None:
+        return handles.fresh(call.context, call.name), None
+    fate = previous.fate(target.host, target.scheduler, place.directory(earlier.key), _say(call.context))
+    if fate == "failed":
+        return handles.fresh(call.context, call.name, earlier), None
+    return earlier.key, earlier
 
 
 def _say(context: handles.Context) -> Callable[[HostError], None]:

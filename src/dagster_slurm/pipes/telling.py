@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dagster_slurm.core.tracker import Began, Ended, Event, OddWord, Unanswered, Waiting
 from dagster_slurm.errors import HostError, SubmissionDelayed
+from dagster_slurm.pipes.echo import Echo
 from dagster_slurm.pipes.handles import Context
-from dagster_slurm.pipes.reader import Echo, RunMessageReader
+from dagster_slurm.pipes.reader import RunMessageReader
 
 
 class Telling:
@@ -22,11 +25,17 @@ class Telling:
         self._reader = reader
         self._local = local
         self._delayed = ""
-        self.echo = Echo()
+        #: called at each repetition of the submission; may raise
+        self.on_delay: Callable[[], None] = lambda: None
+        self.echo = Echo(context.log.warning)
 
     def output(self, stream: str, data: bytes) -> None:
         """Echo the payload's output."""
         self.echo.write(stream, data)
+
+    def last_lines(self) -> str:
+        """Return the end of what the payload printed: of its errors, if it wrote any."""
+        return self.echo.tail("stderr") or self.echo.tail("stdout")
 
     def messages(self, restart: int, data: bytes) -> None:
         """Hand on Pipes messages."""
@@ -37,6 +46,8 @@ class Telling:
         if isinstance(event, Began):
             start = event.start
             again = f" again (restart {start.restart})" if start.restart else ""
+            if again:
+                self.echo.restart()
             if not self._local or again:
                 self._log.info(f"Job {start.job} began{again} on {start.nodes or start.node}.")
         elif isinstance(event, Waiting):
@@ -61,6 +72,7 @@ class Telling:
         if error.message != self._delayed:
             self._delayed = error.message
             self._log.warning(str(error))
+        self.on_delay()
 
     def tell(self, text: str) -> None:
         """Say what is done before the submission."""

@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from dagster_slurm.core.options import from_options, from_requirements
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.engine.plan import Ask
 from dagster_slurm.engine.target import Target
-from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
-from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.payloads.extra_files import extra_files
 from dagster_slurm.payloads.interpreter import interpreter_of
 from dagster_slurm.payloads.payload import Payload
 from dagster_slurm.payloads.resolve import resolve
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.run import Call
+from dagster_slurm.resources.arguments import Arguments, PathLike
 from dagster_slurm.resources.metadata import Said, from_metadata
-from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
 from dagster_slurm.resources.surroundings import Saying, Surroundings, expanded
-
-PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arguments:
-    """The arguments of ``run``; see there."""
-
-    payload_path: PathLike | Sequence[str] | None
-    launcher: ComputeLauncher
-    resources: Resources
-    extra_env: Mapping[str, str]
-    extras: Mapping[str, Any]
-    extra_files: Sequence[PathLike] | Mapping[str, PathLike]
-    key: str | None
-    skip_payload_upload: bool | None
-    remote_payload_path: str | None
-    environment: Named | None
-    launchpad_environment: Named | None
-    default_environment: Named | None
-    force_env_push: bool
-    poll_timeout: float | None
 
 
 class Settings(Protocol):
@@ -103,18 +77,6 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         extras=arguments.extras,
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
-    )
-
-
-def said_in_call(
-    resources: Resources | None,
-    extra_slurm_opts: Mapping[str, Any] | None,
-    resource_requirements: Mapping[str, Any] | None,
-    config: SlurmRunConfig,
-) -> Resources:
-    """Return the resources that the call says, and after it the launchpad."""
-    return merge(
-        resources, from_options(extra_slurm_opts), from_requirements(resource_requirements), config.resources()
     )
 
 

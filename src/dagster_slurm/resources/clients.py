@@ -8,7 +8,7 @@ import dagster as dg
 
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.pipes.completed import CompletedRun
-from dagster_slurm.pipes.handles import Context
+from dagster_slurm.pipes.handles import AnyContext
 from dagster_slurm.resources.compute import ComputeResource
 from dagster_slurm.resources.slurm import SlurmResource
 
@@ -24,7 +24,7 @@ class LocalPipesClient(dg.PipesClient):
     def __init__(self, launcher: ComputeLauncher | None = None, local_base: str | None = None) -> None:
         self._compute = ComputeResource(mode="local", default_launcher=launcher, local_base=local_base)
 
-    def run(self, *, context: Context, extras: Any = None, **kwargs: Any) -> CompletedRun:
+    def run(self, *, context: AnyContext, extras: Any = None, **kwargs: Any) -> CompletedRun:
         """Run a payload; the arguments are those of :meth:`ComputeResource.run`."""
         return self._compute.run(context=context, extras=extras, **kwargs)
 
@@ -40,6 +40,6 @@ class SlurmPipesClient(dg.PipesClient):
     def __init__(self, slurm_resource: SlurmResource, launcher: ComputeLauncher | None = None) -> None:
         self._compute = ComputeResource(mode="slurm", slurm=slurm_resource, default_launcher=launcher)
 
-    def run(self, *, context: Context, extras: Any = None, **kwargs: Any) -> CompletedRun:
+    def run(self, *, context: AnyContext, extras: Any = None, **kwargs: Any) -> CompletedRun:
         """Run a payload; the arguments are those of :meth:`ComputeResource.run`."""
         return self._compute.run(context=context, extras=extras, **kwargs)

@@ -1,9 +1,7 @@
 """The one resource: where and how the payloads of assets run."""
-
-from __future__ import annotations
+# No lazy annotations here: Dagster's metaclass reads ResourceDependency when the class is made.
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
@@ -20,15 +18,14 @@ from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.failure import failure
-from dagster_slurm.pipes.handles import Context
+from dagster_slurm.pipes.handles import AnyContext, of_step
 from dagster_slurm.pipes.run import run
 from dagster_slurm.resources import targets
-from dagster_slurm.resources.asking import Arguments, call_for, said_in_call
+from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
+from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.slurm import SlurmResource
-
-PathLike = str | os.PathLike[str]
 
 
 class ExecutionMode(str, Enum):
@@ -67,7 +64,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
 
     @classmethod
-    def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> ComputeResource:
+    def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> "ComputeResource":
         """Return ``local`` when nothing is set, else mode, host and queue from the environment.
 
         ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` is set. For the
@@ -83,7 +80,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     def run(
         self,
         *,
-        context: Context,
+        context: AnyContext,
         payload_path: PathLike | Sequence[str] | None = None,
         launcher: ComputeLauncher | None = None,
         resources: Resources | None = None,
@@ -138,11 +135,12 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             _refuse(unknown, self.run)
             target = self._target()
             launchpad = config or SlurmRunConfig()
+            asked = said_in_call(resources, extra_slurm_opts, resource_requirements, launchpad)
             skips = launchpad.skip_payload_upload or None
             arguments = Arguments(
                 payload_path=payload_path,
                 launcher=launcher or self.default_launcher or BashLauncher(),
-                resources=said_in_call(resources, extra_slurm_opts, resource_requirements, launchpad),
+                resources=asked,
                 extra_env=extra_env or {},
                 extras=extras or {},
                 extra_files=extra_files or (),
@@ -155,7 +153,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
             )
-            call = call_for(context, arguments, self, target)
+            call = call_for(of_step(context), arguments, self, target)
         except DagsterSlurmError as error:
             raise failure(error) from None
         return run(target, call)

@@ -36,7 +36,7 @@ def local(base: str | None) -> Target:
 
 def cluster(slurm: SlurmResource) -> Target:
     """Return a cluster: through SSH, or, where Dagster runs on the login node, beside us."""
-    other = slurm.queue.options.get("clusters") if slurm.queue else None
+    other = slurm.defaults().options.get("clusters")
     scheduler = Slurm(None if other is None else str(other))
     if slurm.ssh is None:
         return Target(_host(LocalTransport(), scheduler), scheduler, slurm.remote_base)

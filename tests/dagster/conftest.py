@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_slurm import BashLauncher, ComputeResource, SlurmQueueConfig, SlurmResource, SSHConnectionResource
+from dagster_slurm.resources import targets
+from testcluster import Cluster
+from tests.clusters import cluster, make_cluster
+from tests.dagster.support import Bench, Payloads
+
+__all__ = ["cluster", "make_cluster"]
+
+BOTH = pytest.mark.parametrize("where", ["local", pytest.param("slurm", marks=pytest.mark.cluster)])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _close_hosts() -> Iterator[None]:
+    yield
+    targets.close_all()
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """An instance that is kept: with an ephemeral one nothing could be taken up again."""
+    home = tmp_path_factory.mktemp("dagster_home")
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(home)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def payloads(tmp_path: Path) -> Payloads:
+    return Payloads(tmp_path / "payloads")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> ComputeResource:
+    return ComputeResource(mode="local", default_launcher=BashLauncher(), local_base=str(tmp_path / "base"))
+
+
+def connection(cluster: Cluster, **changes: object) -> SSHConnectionResource:
+    """How to reach a test cluster."""
+    given = {
+        "host": cluster.ssh_host,
+        "port": cluster.ssh_port,
+        "user": cluster.user,
+        "key_path": str(cluster.key_path),
+        "known_hosts_file": str(cluster.known_hosts),
+    }
+    return SSHConnectionResource(**{**given, **changes})
+
+
+def on(cluster: Cluster, **changes: object) -> ComputeResource:
+    """A resource for a test cluster."""
+    queue = SlurmQueueConfig(partition="compute", cpus=1, mem="100M", time_limit="00:05:00")
+    slurm = SlurmResource(**{"ssh": connection(cluster), "queue": queue, **changes})
+    return ComputeResource(mode="slurm", slurm=slurm, default_launcher=BashLauncher())
+
+
+@pytest.fixture
+def slurm(cluster: Cluster) -> ComputeResource:
+    return on(cluster)
+
+
+@pytest.fixture
+def bench(instance: dg.DagsterInstance, local: ComputeResource, payloads: Payloads) -> Bench:
+    """This machine."""
+    return Bench(instance, local, payloads)
+
+
+@pytest.fixture
+def cluster_bench(instance: dg.DagsterInstance, slurm: ComputeResource, payloads: Payloads) -> Bench:
+    """The real cluster."""
+    return Bench(instance, slurm, payloads)
+
+
+@pytest.fixture
+def any_bench(request: pytest.FixtureRequest, where: str) -> Bench:
+    """One after the other, for tests marked with ``BOTH``."""
+    return request.getfixturevalue("bench" if where == "local" else "cluster_bench")
+
+
+MakeCluster = Callable[..., Cluster]
