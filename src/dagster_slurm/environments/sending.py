@@ -84,29 +84,31 @@ class Sender:
         """Send a file from an offset; return how many bytes that took."""
         size, total = path.stat().st_size, 0
         with path.open("rb") as file:
-            # once even if all bytes are there, so that nothing stays open on the other side
-            while total == 0 or offset < size:
-                before, offset = offset, min(offset, size)
-                file.seek(offset)
-                count, offset = self._send_window(sha, file, offset, size)
+            window = _WINDOW
+            while True:
+                begun = min(offset, size)
+                file.seek(begun)
+                count, offset = self._send_window(sha, file, size, window)
                 total += count
-                progress.sent(max(offset - before, 0))
+                progress.sent(max(offset - begun, 0))
+                # once even if all bytes are there, so that nothing stays open on the other side
                 if offset >= size:
                     break
+                # pieces without an answer do not tell why they were not taken: a full disk
+                window = _WINDOW if offset > begun else 1
         progress.done()
         return total
 
-    def _send_window(self, sha: str, file: BinaryIO, at: int, size: int) -> tuple[int, int]:
+    def _send_window(self, sha: str, file: BinaryIO, size: int, window: int) -> tuple[int, int]:
         """Send some pieces, of which the last is answered; return their bytes, and where to go on."""
         sent = 0
-        for number in range(1, _WINDOW + 1):
-            chunk = file.read(_CHUNK)
+        for number in range(1, window + 1):
+            at, chunk = file.tell(), file.read(_CHUNK)
             last = at + len(chunk) >= size
             sent += len(chunk)
-            if last or number == _WINDOW:
+            if last or number == window:
                 head = {"base": self.base, "sha": sha, "offset": at, "last": last}
                 answer, _ = self.agent.request("piece", chunk, say=self.absent, **head)
                 return sent, int(answer["size"])
             self.agent.notify("piece", chunk, base=self.base, sha=sha, offset=at, last=False)
-            at += len(chunk)
         raise AssertionError

@@ -133,21 +133,28 @@ def remove_tree(path: str) -> None:
 
 def _fill(base: str, temporary: str, order: Dict[str, Any]) -> None:
     uv = _tool(base, order["tool"])
-    wheels = os.path.join(temporary, "wheels")
-    os.mkdir(wheels)
-    for sha, _, name in order["packages"]:
-        os.symlink(packages.path(base, sha), os.path.join(wheels, name))
     requirements = os.path.join(temporary, "requirements.txt")
     rundir.write_whole(requirements, order["requirements"].encode("utf-8"))
     made = os.path.join(temporary, "environment")
     _run(base, order, [uv, "venv", "-q", "--no-project", "--relocatable", "--python", order["python"], made])
     install = [uv, "pip", "install", "-q", "--no-index", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    install += ["--link-mode", "hardlink", "--find-links", wheels, "--python", os.path.join(made, "bin", "python")]
+    install += ["--link-mode", "hardlink", "--python", os.path.join(made, "bin", "python")]
+    for sha, _, name in order["packages"]:
+        install += ["--find-links", _named(base, sha, name)]
     install += ["--compile-bytecode"] if order.get("compile") else []
     if order["packages"]:
         _run(base, order, [*install, "-r", requirements])
     _mark(made, order)
     packages.mark_used(base, [sha for sha, _, _ in [order["tool"], *order["packages"]]])
+
+
+def _named(base: str, sha: str, name: str) -> str:
+    """Return a folder with a package under its file name. It stays: uv unpacks once per path, and links from there."""
+    place = os.path.join(base, "wheels", sha)
+    rundir.make_private(place)
+    with contextlib.suppress(FileExistsError):
+        os.symlink(packages.path(base, sha), os.path.join(place, name))
+    return place
 
 
 def _run(base: str, order: Dict[str, Any], argv: List[str]) -> None:

@@ -87,6 +87,9 @@ class Arriving:
                     view, offset = view[done:], offset + done
                 size = max(size, offset)
             return {"size": size}
+        except OSError as error:
+            error.filename = error.filename or part
+            raise
         finally:
             if head.get("last"):
                 self._close(part)
