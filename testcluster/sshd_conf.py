@@ -53,6 +53,8 @@ def sshd_config(options: ClusterOptions, layout: Layout, port: int, *, recent: b
         "ListenAddress 127.0.0.1",
         f"HostKey {layout.etc}/ssh_host_ed25519_key",
         f"PidFile {layout.run}/sshd.own-pid",
+        # the state folder may lie in one that everybody may write to (/var/tmp); its own part is root's
+        "StrictModes no",
         f"AuthorizedKeysFile {layout.etc}/authorized_keys",
         f"AllowUsers {layout.user}",
         *(f"{method} {'yes' if method in allowed else 'no'}" for method in (_PUBLIC_KEY, _PASSWORD, _KEYBOARD)),

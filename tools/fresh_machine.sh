@@ -57,6 +57,7 @@ as() {
     unshare --mount --pid --fork --kill-child bash -c '
         root=$1 user=$2 home=$3
         shift 3
+        mount --bind "$root" "$root" # a root of its own, as programs that make namespaces expect
         mount -t proc proc "$root/proc"
         mount --rbind /sys "$root/sys" # processors and cgroups
         for device in null zero full random urandom tty fuse; do

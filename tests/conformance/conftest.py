@@ -10,6 +10,7 @@ import pytest
 from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
 from tests.clusters import cluster, make_cluster
 from tests.conformance import rows
+from tests.conformance.acts import Acts
 from tests.conformance.driver import Rig
 
 __all__ = ["cluster", "make_cluster"]
@@ -28,6 +29,19 @@ def runtime() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def _private(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(runtime))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def acts(request: pytest.FixtureRequest, runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acts]:
+    """The tests that mostly wait; they begin with the session."""
+    items = [item for item in request.session.items if Path(__file__).parent in item.path.parents]
+    if any(item.get_closest_marker("cluster") for item in items):
+        request.getfixturevalue("cluster")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(runtime))
+        begun = Acts(items, tmp_path_factory.mktemp("acts"))
+        yield begun
+        begun.close()
 
 
 @pytest.fixture(params=["local", "faked", REAL])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +29,6 @@ PATIENCE = 60.0
 
 #: a payload that waits for a file ``go``
 UNTIL_GO = "touch begun; until [ -e go ]; do sleep 0.02; done"
-
-_numbers = itertools.count(1)
 
 
 class Heard:
@@ -221,7 +219,7 @@ class Rig:
         **resources: Any,
     ) -> Launch:
         """A launch of a command; of one word: of a line for bash. Unnamed ones are all different."""
-        key = key or LaunchKey(f"run-{next(_numbers)}", "step", "call")
+        key = key or LaunchKey(f"run-{uuid.uuid4()}", "step", "call")
         base = base or str(self.base)
         paths = RunPaths(f"{base}/runs/{key.folder}")
         spec = RunSpec(

@@ -14,7 +14,15 @@ from tests.dagster.support import Bench, Payloads
 
 __all__ = ["cluster", "make_cluster"]
 
+#: Dagster's own, wherever a resource has resources in it
+DAGSTERS = "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"
 BOTH = pytest.mark.parametrize("where", ["local", pytest.param("slurm", marks=pytest.mark.cluster)])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.filterwarnings(DAGSTERS))
 
 
 @pytest.fixture(autouse=True, scope="session")

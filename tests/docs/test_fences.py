@@ -4,9 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from testcluster import Cluster
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
@@ -29,11 +32,11 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, "DAGSTER_HOME": str(home.resolve()), "DAGSTER_DISABLE_TELEMETRY": "yes"}
 
 
-def run(folder: Path, *arguments: str) -> str:
+def run(folder: Path, *arguments: str, where: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=environment(folder),
+        env={**environment(folder), **(where or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -54,16 +57,33 @@ def test_python_runs(text: str, tmp_path: Path) -> None:
         run(tmp_path, "fence.py")
 
 
-def test_the_tour(tmp_path: Path) -> None:
+def materialize_squares(folder: Path, definitions: str, payload: str, where: Mapping[str, str] | None = None) -> str:
+    (folder / "squares.py").write_text(payload)
+    (folder / "definitions.py").write_text(definitions)
+    command = ("asset", "materialize", "--python-file", "definitions.py", "--select", "squares")
+    return run(folder, "-m", "dagster", *command, where=where)
+
+
+@pytest.fixture
+def tour() -> tuple[str, str, str]:
+    """The shortest definitions, those that ask for resources, and the payload."""
     python = [text for kind, text in FENCE.findall((REPOSITORY / "README.md").read_text()) if kind == "python"]
     named = {match.group(1): text for text in python if (match := re.match(r"# (\w+\.py)\n", text))}
-    for definitions in (python[0], named["definitions.py"]):
-        (tmp_path / "squares.py").write_text(named["squares.py"])
-        (tmp_path / "definitions.py").write_text(definitions)
-        command = ("asset", "materialize", "--python-file", "definitions.py", "--select", "squares")
-        printed = run(tmp_path, "-m", "dagster", *command)
-        assert "the largest is 998001" in printed
-        assert "RUN_SUCCESS" in printed
+    return python[0], named["definitions.py"], named["squares.py"]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_tour_on_this_machine(which: int, tour: tuple[str, str, str], tmp_path: Path) -> None:
+    printed = materialize_squares(tmp_path, tour[which], tour[2])
+    assert "the largest is 998001" in printed
+    assert "RUN_SUCCESS" in printed
+
+
+@pytest.mark.cluster
+def test_the_tour_on_a_cluster(tour: tuple[str, str, str], cluster: Cluster, tmp_path: Path) -> None:
+    printed = materialize_squares(tmp_path, tour[1], tour[2], cluster.client_environment)
+    assert "the largest is 998001" in printed
+    assert "Submitted job" in printed
 
 
 @pytest.mark.parametrize("text", fences("console"))

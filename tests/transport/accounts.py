@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 
 PASSWORD = "corréct 'horse\" $battery"
-_PREFIX = "dslt"
+#: of the names of all that the tests make outside their folders; the process's number follows
+PREFIX = "dslt"
+PAM = Path("/etc/pam.d")
 # What login shells print that do not know better.
 _START_FILES = {"bash": ".bashrc", "csh": ".cshrc", "fish": ".config/fish/config.fish"}
 NOISE = "Welcome! Your quota is fine."
@@ -56,7 +58,7 @@ def create(shell: str, base: Path) -> Account:
     """Make a user; his shell greets him whenever it starts."""
     program = shutil.which(shell)
     assert program is not None
-    account = Account(f"{_PREFIX}{os.getpid()}-{shell}", base / f"home-{shell}", shell)
+    account = Account(f"{PREFIX}{os.getpid()}-{shell}", base / f"home-{shell}", shell)
     account.home.mkdir(mode=0o755)
     _patiently("useradd", "-M", "-d", str(account.home), "-s", program, account.name)
     secret = f"{account.name}:{PASSWORD}\n"
@@ -73,11 +75,18 @@ def remove(account: Account) -> None:
 
 
 def remove_leftovers() -> None:
-    """Remove the users of test runs that were killed."""
+    """Remove users and PAM rules of test runs that were killed."""
     for entry in pwd.getpwall():
-        number, _, shell = entry.pw_name.removeprefix(_PREFIX).partition("-")
-        if entry.pw_name.startswith(_PREFIX) and number.isdigit() and not psutil.pid_exists(int(number)):
-            remove(Account(entry.pw_name, Path(entry.pw_dir), shell))
+        if _is_left_over(entry.pw_name):
+            remove(Account(entry.pw_name, Path(entry.pw_dir), ""))
+    for rules in PAM.glob(f"{PREFIX}*"):
+        if _is_left_over(rules.name):
+            rules.unlink()
+
+
+def _is_left_over(name: str) -> bool:
+    number, _, _ = name.removeprefix(PREFIX).partition("-")
+    return name.startswith(PREFIX) and number.isdigit() and not psutil.pid_exists(int(number))
 
 
 def _patiently(*argv: str) -> None:

@@ -65,9 +65,10 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def shared_sshd(base: Path, account: Callable[[str], Account]) -> Iterator[Callable[..., Sshd]]:
-    """Servers for tests that leave them as they are."""
+    """Servers for tests that leave them as they are: one of each kind."""
     made: list[Sshd] = []
 
+    @cache
     def start(shell: str = "bash", auth: str = "key", *options: str, banner: bool = False) -> Sshd:
         made.append(Sshd(base / f"s{next(_numbers)}", account(shell), auth, options, banner))
         return made[-1]

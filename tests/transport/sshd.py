@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -16,7 +17,7 @@ import psutil
 
 from dagster_slurm.transport.ssh import SSHSettings
 
-from .accounts import PASSWORD, Account
+from .accounts import PAM, PASSWORD, PREFIX, Account
 from .wait import until
 
 _PAM = "auth required pam_unix.so nodelay\n{more}account required pam_permit.so\nsession required pam_permit.so\n"
@@ -75,13 +76,13 @@ class Sshd:
 
     def _pam(self) -> None:
         """Give sshd a name of its own, since that is how it finds its PAM rules."""
-        self._program = self.folder / f"dslt-{self.folder.name}"
+        self._program = self.folder / f"{PREFIX}{os.getpid()}-{self.folder.name}"
         self._program.symlink_to(shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "/usr/sbin/sshd")
         codes = self.folder / "codes"
         codes.write_text(f"HOTP {self.account.name} - {OATH_KEY}\n")
         codes.chmod(0o600)
         more = f"auth required pam_oath.so usersfile={codes} window=5\n" if self.auth == "code" else ""
-        self._rules = Path("/etc/pam.d") / self._program.name
+        self._rules = PAM / self._program.name
         self._rules.write_text(_PAM.format(more=more))
 
     def start(self) -> None:

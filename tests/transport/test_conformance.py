@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from dagster_slurm.transport.local import LocalTransport
 from dagster_slurm.transport.ssh import SSHSettings, SSHTransport
 from dagster_slurm.transport.stream import Transport
 
-from .accounts import NOISE, Account
+from .accounts import NOISE, PREFIX, Account
 from .peer import Peer
 from .sshd import Sshd
 from .wait import until
@@ -62,15 +61,11 @@ class Places:
     def _ssh(self, server: Sshd, banner: bytes = NOISE.encode(), **changes: object) -> Place:
         return Place(SSHTransport(server.settings(**changes)), server.account, banner)
 
-    @cached_property
-    def bash(self) -> Sshd:
-        return self.servers()
-
     def ssh(self) -> Place:
-        return self._ssh(self.bash)
+        return self._ssh(self.servers())
 
     def tty(self) -> Place:
-        return self._ssh(self.bash, force_tty=True)
+        return self._ssh(self.servers(), force_tty=True)
 
     def banner(self) -> Place:
         return self._ssh(self.servers(banner=True))
@@ -88,21 +83,21 @@ class Places:
         return self._ssh(self.servers("bash", "prompt"))
 
     def before(self) -> Place:
-        return self._ssh(self.bash, post_login_command="echo $((40+2)) of 'them';", banner=b"42 of them")
+        return self._ssh(self.servers(), post_login_command="echo $((40+2)) of 'them';", banner=b"42 of them")
 
     def login_shell(self) -> Place:
-        return self._ssh(self.bash, post_login_command="bash -lc {cmd}")
+        return self._ssh(self.servers(), post_login_command="bash -lc {cmd}")
 
     def inner(self) -> Place:
         """From the login node on to another host, by a key that lies there."""
-        outer, inner = self.bash, self.servers("csh")
+        outer, inner = self.servers(), self.servers("csh")
         key = outer.account.give("inner key", (inner.folder / "id").read_bytes())
         lines = inner.config("inner").replace(f"{inner.folder}/id", f'"{key}"')
         config = outer.account.give("inner.conf", lines.encode())
         return self._ssh(outer, post_login_command=f"ssh -F {config} inner {{cmd}}")
 
     def jump(self) -> Place:
-        jump, target = self.bash, self.servers("fish")
+        jump, target = self.servers(), self.servers("fish")
         config = self.folder / "jump.conf"
         config.write_text(jump.config("jump") + target.config("target"))
         settings = SSHSettings(host="target", jump_host="jump", config_file=str(config))
@@ -134,7 +129,7 @@ def peer(place: Place) -> Iterator[Peer]:
 
 def children() -> list[psutil.Process]:
     """Our own child processes but for sshd: a stream has one. (The shared connection is nobody's child.)"""
-    return [child for child in psutil.Process().children() if not child.name().startswith("dslt-")]
+    return [child for child in psutil.Process().children() if not child.name().startswith(PREFIX)]
 
 
 def lives(process: psutil.Process) -> bool:
@@ -228,7 +223,7 @@ def test_a_program_that_is_killed_gives_end_of_file_and_a_reason(place: Place) -
 def test_opening_many_times_leaves_nothing(place: Place) -> None:
     Peer(place.transport.open()).stream.close()
     before = _descriptors()
-    for _ in range(5):
+    for _ in range(3):
         place.transport.open().close()
     assert _descriptors() == before
     assert children() == []

@@ -105,6 +105,28 @@ def test_paths_with_blanks_and_percent_signs(sshd: Servers, tmp_path: Path) -> N
     assert server.logins() == 1
 
 
+@pytest.mark.parametrize("shell", ["csh", "fish"])
+def test_a_terminal_in_other_shells(shared_sshd: Servers, shell: str) -> None:
+    transport = SSHTransport(shared_sshd(shell).settings(force_tty=True))
+    data = bytes(range(256)) * 10
+    with closing(transport.open()) as stream:
+        assert Peer(stream).echo(data) == data
+
+
+def test_the_users_agent_leads_on_if_his_configuration_says_so(sshd: Servers, tmp_path: Path) -> None:
+    outer, inner = sshd(), sshd(shell="csh")
+    lines = inner.config("inner").replace(f"IdentityFile {inner.folder}/id", "IdentityFile none")
+    there = outer.account.give("agent.conf", lines.replace("IdentitiesOnly yes", "").encode())
+    config = tmp_path / "config"
+    config.write_text(outer.config("outer", "ForwardAgent yes"))
+    code = script(
+        SSHSettings(host="outer", config_file=str(config), post_login_command=f"ssh -F {there} inner {{cmd}}")
+    )
+    started = ["ssh-agent", "sh", "-c", 'ssh-add -q "$0" && exec "$@"', str(inner.folder / "id"), *code]
+    done = subprocess.run(started, capture_output=True, text=True, check=True, timeout=20)
+    assert (done.stdout, inner.logins()) == ("open 1\n", 1)
+
+
 def _open_by_hand(server: Sshd, tmp_path: Path) -> tuple[SSHSettings, list[str]]:
     config = tmp_path / "config"
     path = server.folder / "of-the-user-%r@%n"
@@ -157,6 +179,18 @@ def test_a_lost_connection_is_opened_again(sshd: Servers) -> None:
     with closing(transport.open()) as stream:
         assert Peer(stream).echo(b"x") == b"x"
     assert counts.logins == server.logins() == 2
+
+
+def test_a_lost_connection_is_opened_again_once_for_all_processes(sshd: Servers) -> None:
+    server = sshd()
+    transport = SSHTransport(server.settings())
+    transport.open().close()
+    for master in masters(server):
+        master.kill()
+    said = in_processes(server.settings(), 6)
+    transport.open().close()
+    assert [line.split()[0] for line in said] == ["open"] * 6
+    assert server.logins() == 2
 
 
 def test_a_server_that_was_away(sshd: Servers) -> None:

@@ -23,7 +23,13 @@ from dagster_slurm.errors import (
 from dagster_slurm.transport import bootstrap
 from dagster_slurm.transport.ssh import SSHSettings, SSHTransport, config, proxy
 from dagster_slurm.transport.ssh.askpass import Reply, reply_to
-from dagster_slurm.transport.ssh.explain import Place, explain_client, explain_login, explain_question
+from dagster_slurm.transport.ssh.explain import (
+    Place,
+    explain_client,
+    explain_login,
+    explain_question,
+    says_connection_lost,
+)
 
 # -- settings
 
@@ -281,6 +287,22 @@ def test_why_a_program_ends(code: int, text: str, kind: type[HostError], said: s
     assert type(error) is kind
     assert said in str(error)
     assert "kex_exchange" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "lost"),
+    [
+        (255, FALLBACK, True),
+        (255, "Control socket connect(/x): Connection refused\n" + FALLBACK, True),
+        (255, "mux_client_hello_exchange: write packet: Broken pipe\n" + FALLBACK, True),
+        (255, NO_SESSION + FALLBACK, False),
+        (255, "bob@inner: Permission denied (publickey).\n", False),  # said by a post_login_command: not once more
+        (127, "", False),
+        (-9, "", False),
+    ],
+)
+def test_when_a_client_starts_once_more(code: int, text: str, lost: bool) -> None:
+    assert says_connection_lost(explain_client(PLACE, code, text)) is lost
 
 
 # -- what ssh asks

@@ -120,7 +120,9 @@ def parse(text: str) -> Record:
                 )
             elif kind == "exit":
                 exits.append(_exit(item))
-        except (ValueError, KeyError, TypeError):
+                if not exits[-1].signalled:
+                    break  # final: whatever is started after it is not this run
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
     return Record(tuple(starts), tuple(usages), tuple(exits))
 

@@ -6,6 +6,7 @@ Pure: the clock is handed in, nothing is read or asked here. What the knowledge 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -124,12 +125,18 @@ class Tracked:
         submitted: when the submit's reply came, in seconds of the client's clock.
         asks: whether there is a scheduler that can be asked for a reason (not in local mode).
         warning: the signal that the job was to get before its time limit.
-        queue: the queue's latest word.
+        late: the run directory may lie on a file system that shows late what was written elsewhere (NFS).
+        queue: the queue's latest word; none if its latest look did not know the job.
+        queue_at: when the queue's latest look began, in seconds.
         account: accounting's latest word.
-        absences: beginnings of successful looks that did not know the job.
+        account_at: when that look began, in seconds.
+        accounts: whether accounting answers, as far as is known.
+        absences: when looks at the queue began that did not know the job: the first, and one long enough after it.
         reread: when the record was last read for its own sake, in seconds.
         spoken: when the look began that gave the latest last word, in seconds.
+        news: when the record last told of a start or an end; looks that began before say nothing of what came after.
         ended: when the exit line arrived here, or a terminal word without one, in seconds.
+        alive: when the queue last knew the job as one that has not ended, in seconds.
         said: what was last said of its waiting.
     """
 
@@ -137,13 +144,19 @@ class Tracked:
     submitted: float
     asks: bool = True
     warning: str = ""
+    late: bool = True
     record: Record = field(default_factory=Record)
     queue: Row | None = None
+    queue_at: float = -math.inf
     account: Row | None = None
+    account_at: float = -math.inf
+    accounts: bool = True
     absences: tuple[float, ...] = ()
-    reread: float = -1.0
-    spoken: float = -1.0
+    reread: float = -math.inf
+    spoken: float = -math.inf
+    news: float = -math.inf
     ended: float | None = None
+    alive: float = -math.inf
     said: Event | None = None
 
     @property
@@ -154,70 +167,107 @@ class Tracked:
     @property
     def word(self) -> Row | None:
         """The scheduler's latest word: the queue knows first; accounting remembers longer and tells more."""
-        if self.queue is None or (self.queue.state.terminal and self.account and self.account.state.terminal):
-            return self.account or self.queue
-        return self.queue
+        queue, account = self.queue, self.account
+        if queue is None or account is None or not account.state.terminal:
+            return queue or account
+        if queue.state.terminal:
+            # of a job that was requeued, accounting shows the earlier end for a while
+            return queue if account.state.may_come_back and account.state is not queue.state else account
+        return account if self.account_at - self.queue_at > APART else queue
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last word is accounting's alone, and of a kind after which the queue may show the job again."""
+        word = self.word
+        if word is None or word is not self.account or not word.state.may_come_back:
+            return False
+        confirmed = self.queue_at >= self.news if self.queue is None else self.queue.state.terminal
+        return not confirmed
+
+    @property
+    def gone(self) -> bool:
+        """Whether the queue does not know the job, as two looks that count say."""
+        return len(self.absences) > (1 if self.asks else 0)
 
 
 def advance(tracked: Tracked, observation: Observation, now: float) -> tuple[Tracked, list[Event]]:
     """Return what is known after an observation, and what a watching person should be told."""
     if isinstance(observation, Recorded):
-        after, events = _recorded(tracked, observation)
+        after, events = _recorded(tracked, observation, now)
     elif isinstance(observation, Looked):
-        after, events = _looked(tracked, observation)
+        after, events = _looked(tracked, observation, now)
     else:
-        after, events = tracked, [Unanswered(observation.source, observation.error)]
-    if after.ended is None and (
-        after.record.exit is not None or (after.word is not None and after.word.state.terminal)
-    ):
-        after = replace(after, ended=now)
-    fresh = [
-        event for event in events if not (isinstance(event, (Waiting, OddWord, Unanswered)) and event == after.said)
-    ]
+        after, events = _unanswered(tracked, observation)
+    over = after.record.exit is not None or (after.word is not None and after.word.state.terminal)
+    after = replace(after, ended=(now if after.ended is None else after.ended) if over else None)
+    fresh = [event for event in events if isinstance(event, (Began, Ended)) or event != after.said]
     for event in fresh:
-        if isinstance(event, (Waiting, OddWord, Unanswered)):
+        if not isinstance(event, (Began, Ended)):
             after = replace(after, said=event)
     return after, fresh
 
 
-def _recorded(tracked: Tracked, seen: Recorded) -> tuple[Tracked, list[Event]]:
+def _recorded(tracked: Tracked, seen: Recorded, now: float) -> tuple[Tracked, list[Event]]:
     old, new = tracked.record, seen.record
-    if len(new.starts) < len(old.starts) or len(new.exits) < len(old.exits):
+    if any(
+        len(new) < len(old) for new, old in ((new.starts, old.starts), (new.usages, old.usages), (new.exits, old.exits))
+    ):
         new = old  # a late answer: records only grow
     events: list[Event] = [Began(start) for start in new.starts[len(old.starts) :]]
     events += [Ended(item) for item in new.exits[len(old.exits) :]]
-    after = replace(tracked, record=new, reread=seen.begun if seen.whole else tracked.reread)
+    after = replace(tracked, record=new, reread=max(seen.begun, tracked.reread) if seen.whole else tracked.reread)
     if len(new.starts) > len(old.starts):
         # What was known of the job before it started (again) says nothing of how it will end.
-        after = replace(after, queue=None, account=None, absences=(), ended=None)
+        after = replace(after, queue=None, account=None, absences=(), ended=None, news=now)
     elif len(new.exits) > len(old.exits):
-        after = replace(after, queue=None, account=None)  # a word from before the end is no word on the end
+        # no more of what was said before the end
+        after = replace(after, queue=None, account=None, absences=(), news=now)
     if new.start is not None and new.start.job != tracked.job:
         after = replace(after, job=new.start.job)  # the job that won the claim is the run
     return after, events
 
 
-def _looked(tracked: Tracked, seen: Looked) -> tuple[Tracked, list[Event]]:
+def _looked(tracked: Tracked, seen: Looked, now: float) -> tuple[Tracked, list[Event]]:
+    if seen.source == "accounting":
+        return _accounted(tracked, seen), []
+    if seen.begun < max(tracked.news, tracked.queue_at):
+        return tracked, []
     if seen.row is None:
         return _missed(tracked, seen), []
-    if seen.row.state.terminal:
-        tracked = replace(tracked, spoken=max(tracked.spoken, seen.begun))
-    if seen.source == "accounting":
-        return replace(tracked, account=seen.row), []
-    back = tracked.ended is not None and not seen.row.state.terminal and tracked.record.exit is None
-    after = replace(tracked, queue=seen.row, absences=(), ended=None if back else tracked.ended)
-    if seen.row.state is JobState.PENDING:
-        return after, [Waiting(seen.row.reason, seen.row.expected_start)]
-    if seen.row.state is JobState.UNKNOWN:
-        return after, [OddWord(seen.row.word)]
+    return _queued(tracked, seen.row, seen.begun, now)
+
+
+def _queued(tracked: Tracked, row: Row, begun: float, now: float) -> tuple[Tracked, list[Event]]:
+    if row.state.terminal:
+        spoken = max(tracked.spoken, begun)
+        return replace(tracked, queue=row, queue_at=begun, absences=(), spoken=spoken), []
+    after = replace(tracked, queue=row, queue_at=begun, absences=(), alive=now)
+    if row.state is JobState.PENDING:
+        return after, [Waiting(row.reason, row.expected_start)]
+    if row.state is JobState.UNKNOWN:
+        return after, [OddWord(row.word)]
     return after, []
+
+
+def _accounted(tracked: Tracked, seen: Looked) -> Tracked:
+    tracked = replace(tracked, accounts=True)
+    if seen.row is None or seen.begun < max(tracked.news, tracked.account_at):
+        return tracked
+    spoken = max(tracked.spoken, seen.begun) if seen.row.state.terminal else tracked.spoken
+    return replace(tracked, account=seen.row, account_at=seen.begun, spoken=spoken)
 
 
 def _missed(tracked: Tracked, seen: Looked) -> Tracked:
     """A look that does not know the job counts if it began after the submit was answered."""
-    if seen.source != "queue" or (tracked.asks and seen.begun < tracked.submitted + SETTLED):
+    if tracked.asks and seen.begun < tracked.submitted + SETTLED:
         return tracked
-    gone = None if tracked.queue is None or not tracked.queue.state.terminal else tracked.queue
-    if tracked.absences and seen.begun - tracked.absences[0] < APART:
-        return replace(tracked, queue=gone)
-    return replace(tracked, queue=gone, absences=(*tracked.absences, seen.begun)[-2:])
+    keep = tracked.queue if tracked.queue is not None and tracked.queue.state.terminal else None
+    absences = tracked.absences or (seen.begun,)
+    if len(absences) == 1 and seen.begun - absences[0] >= APART:
+        absences = (absences[0], seen.begun)
+    return replace(tracked, queue=keep, queue_at=seen.begun, absences=absences)
+
+
+def _unanswered(tracked: Tracked, seen: LookFailed) -> tuple[Tracked, list[Event]]:
+    accounts = tracked.accounts and seen.source != "accounting"
+    return replace(tracked, accounts=accounts), [Unanswered(seen.source, seen.error)]

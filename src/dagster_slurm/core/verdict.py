@@ -30,8 +30,12 @@ Cause = Literal[
 PATIENCE = 45.0
 #: how long accounting may take to tell more about an end that is certain, in seconds
 ENRICHMENT = 4.0
+#: how long accounting may know a job as going on that the queue does not know any more, in seconds
+ACCOUNT_LAG = 120.0
 #: how long a record may stay invisible after Slurm says that the job ended (NFS: up to a minute), in seconds
 RECORD_LAG = 75.0
+#: ... on a file system that shows at once what was written elsewhere
+_RECORD_LAG_PROMPT = 15.0
 #: ... where Slurm's word alone would be enough
 _RECORD_LAG_INTERRUPTED = 5.0
 
@@ -89,42 +93,76 @@ def decide(tracked: Tracked, now: float) -> Verdict | Wait:
 
 def _by_itself(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
     """An exit line without a signal is final; accounting may still name the reason for a failure."""
-    if ended.code == 0:
-        return Verdict("success", "the job's own record", 0, exit=ended, word=tracked.word)
     word = tracked.word
-    if tracked.asks and not _last_word(word) and _since_end(tracked, now) < ENRICHMENT:
+    if ended.code == 0:
+        return Verdict("success", "the job's own record", 0, exit=ended, word=word)
+    if tracked.asks and not _told_all(tracked) and _since_end(tracked, now) < ENRICHMENT:
         return Wait("word")
     cause: Cause = "out_of_memory" if word is not None and _ran_out_of_memory(word) else "exit_code"
     evidence = "the job's own record" + (" and Slurm's word on its memory" if cause == "out_of_memory" else "")
     return Verdict(cause, evidence, ended.code, exit=ended, word=word)
 
 
-def _signalled(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
-    """A signal says how, not why: payloads trap TERM, save, and exit 0."""
-    usage = tracked.record.usage
-    signal = (usage.signal if usage else 0) or max(ended.code - 128, 0)
-    if not tracked.asks:
-        cause: Cause = "interrupted" if ended.signals else "signal"
-        return Verdict(cause, "the job's own record", ended.code, signal, ended)
+def _told_all(tracked: Tracked) -> bool:
+    """Whether nobody will tell more of memory: of a step that ran out of it, accounting alone knows."""
     word = tracked.word
     if word is None or not word.state.terminal:
-        if _since_end(tracked, now) < PATIENCE or (word is not None and _goes_on(word)):
+        return False
+    return (
+        _ran_out_of_memory(word)
+        or not tracked.accounts
+        or (tracked.account is not None and tracked.account.state.terminal)
+    )
+
+
+def _signalled(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
+    """A signal says how, not why: payloads trap TERM, save, and exit 0."""
+    if not tracked.asks:
+        cause = "interrupted" if ended.signals else _by_signal(tracked)
+        return Verdict(cause, "the job's own record", ended.code, _signal(tracked, ended), ended)
+    word = tracked.word
+    if word is None or not word.state.terminal:
+        if _may_be_told(tracked, word, now):
             return Wait("word")
-        return Verdict("interrupted", "the job's own record; Slurm gave no reason", ended.code, signal, ended, word)
+        evidence = "the job's own record; Slurm gave no reason"
+        cause = "interrupted" if ended.signals else _by_signal(tracked)
+        return Verdict(cause, evidence, ended.code, _signal(tracked, ended), ended, word)
+    if tracked.doubtful and _since_end(tracked, now) < PATIENCE:
+        return Wait("word")
     if tracked.reread <= tracked.spoken:
         return Wait("record")  # the word may be on a later start, the record of which has not arrived yet
     cause, evidence = _why(tracked, ended, word)
-    return Verdict(cause, evidence, ended.code, signal, ended, word)
+    return Verdict(cause, evidence, ended.code, _signal(tracked, ended), ended, word)
+
+
+def _may_be_told(tracked: Tracked, word: Row | None, now: float) -> bool:
+    """Whether Slurm can still be expected to say why: it knows the job, or has had too little time."""
+    if word is not None and (tracked.queue is not None or not tracked.absences):
+        return True  # requeued, or still being ended
+    if tracked.absences and not tracked.gone:
+        return now - tracked.absences[0] < PATIENCE + APART
+    return now - max(tracked.ended or 0.0, tracked.alive) < PATIENCE
+
+
+def _signal(tracked: Tracked, ended: Exit) -> int:
+    usage = tracked.record.usage
+    return (usage.signal if usage else 0) or max(ended.code - 128, 0)
+
+
+def _by_signal(tracked: Tracked) -> Cause:
+    """A code above 128 need not mean that a signal ended the payload: where that was measured, it is known."""
+    usage = tracked.record.usage
+    return "exit_code" if usage is not None and not usage.signal else "signal"
 
 
 def _why(tracked: Tracked, ended: Exit, word: Row) -> tuple[Cause, str]:
     """Return what stopped a payload that was signalled, and who says so."""
-    if _ran_out_of_memory(word):
-        return "out_of_memory", f"Slurm's word {word.word}"
     if word.state.interrupts:
         return _BY_STATE[word.state], f"Slurm's word {word.word}"
+    if _ran_out_of_memory(word):
+        return "out_of_memory", f"Slurm's word {word.word}"
     if not ended.signals:
-        return "signal", f"the job's own record; Slurm says {word.word}"
+        return _by_signal(tracked), f"the job's own record; Slurm says {word.word}"
     if tracked.warning in ended.signals:
         return "time_limit", "the warning before the time limit, in the job's own record"
     return "interrupted", f"the job's own record; Slurm says {word.word}"
@@ -134,11 +172,11 @@ def _without_exit(tracked: Tracked, now: float) -> Verdict | Wait:
     word = tracked.word
     if word is not None and word.state.terminal:
         return _word_alone(tracked, word, now)
-    if not tracked.absences:
-        return Wait()
     # of a process beside us the first look is sure; a queue may lag behind
-    if tracked.asks and tracked.absences[-1] - tracked.absences[0] < APART:
+    if not tracked.gone:
         return Wait()
+    if word is not None and now - tracked.absences[0] < ACCOUNT_LAG:
+        return Wait("word")
     if tracked.reread <= tracked.absences[-1]:
         return Wait("record")
     if not tracked.asks:
@@ -148,31 +186,31 @@ def _without_exit(tracked: Tracked, now: float) -> Verdict | Wait:
 
 def _word_alone(tracked: Tracked, word: Row, now: float) -> Verdict | Wait:
     """Slurm says that it ended, and the record says nothing: it may only be late."""
-    hard = word.state.interrupts or word.state is JobState.OUT_OF_MEMORY
-    if _since_end(tracked, now) < (_RECORD_LAG_INTERRUPTED if hard else RECORD_LAG):
-        return Wait("word" if word.state.may_come_back else "record")
+    if _since_end(tracked, now) < _record_lag(tracked, word):
+        return Wait("word" if word.state.may_come_back or not _told_all(tracked) else "record")
     if tracked.reread <= tracked.spoken:
         return Wait("record")
     evidence = f"Slurm's word {word.word}; the job left no record of its end"
-    if hard or _ran_out_of_memory(word):
-        cause = "out_of_memory" if _ran_out_of_memory(word) else _BY_STATE[word.state]
-        return Verdict(cause, evidence, word.exit_code, word.signal or 0, word=word)
-    if word.state is JobState.FAILED:
-        return Verdict("exit_code", evidence, word.exit_code, word.signal or 0, word=word)
-    return Verdict("lost", evidence, word=word)
+    cause: Cause = "lost"
+    if word.state.interrupts:
+        cause = _BY_STATE[word.state]
+    elif _ran_out_of_memory(word):
+        cause = "out_of_memory"
+    elif word.state is JobState.FAILED and (word.signal or word.exit_code):
+        cause = "signal" if word.signal else "exit_code"  # of the batch shell, which could write no more
+    return Verdict(cause, evidence, word.exit_code, word.signal or 0, word=word)
+
+
+def _record_lag(tracked: Tracked, word: Row) -> float:
+    if tracked.doubtful:
+        return PATIENCE
+    if word.state.interrupts or word.state is JobState.OUT_OF_MEMORY:
+        return _RECORD_LAG_INTERRUPTED
+    return RECORD_LAG if tracked.late else _RECORD_LAG_PROMPT
 
 
 def _since_end(tracked: Tracked, now: float) -> float:
     return 0.0 if tracked.ended is None else now - tracked.ended
-
-
-def _last_word(word: Row | None) -> bool:
-    return word is not None and word.state.terminal
-
-
-def _goes_on(word: Row) -> bool:
-    """Requeued, or still being ended: the scheduler knows the job well."""
-    return word.state in (JobState.PENDING, JobState.RUNNING, JobState.ENDING, JobState.UNKNOWN)
 
 
 def _ran_out_of_memory(word: Row) -> bool:

@@ -44,6 +44,7 @@ class Following:
             submitted=submitted.answered,
             asks=scheduler.asks,
             warning="" if warning is None else parse_signal(warning)[0],
+            late=launch.spec.sync,
         )
 
     def verdict(self, *, on_tick: Callable[[], None] | None = None) -> Verdict:

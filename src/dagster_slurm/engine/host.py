@@ -18,7 +18,7 @@ from dagster_slurm.engine.followed import Absent, Back, Followed
 from dagster_slurm.engine.opening import TURN_PAUSE, Opening, too_late
 from dagster_slurm.engine.turns import HOLD, Turns
 from dagster_slurm.engine.words import Words
-from dagster_slurm.errors import CannotConnect, HostError
+from dagster_slurm.errors import CannotConnect, DagsterSlurmError, HostError
 from dagster_slurm.schedulers.scheduler import Scheduler
 from dagster_slurm.transport.stream import Transport
 
@@ -26,7 +26,8 @@ from dagster_slurm.transport.stream import Transport
 _SILENCE = 90.0
 #: a channel that nobody uses is closed after so many seconds
 _IDLE = 30.0
-_TICK = 0.5
+_TICK = 0.2
+_COME_BACK = 5.0
 
 Say = Callable[[HostError], None]
 Answer = tuple[dict[str, Any], bytes]
@@ -293,8 +294,9 @@ class Host:
     def _open_again(self) -> None:
         try:
             self._open(None, patient=True)
-        except HostError:
-            return  # told to the runs already; we come back
+        except DagsterSlurmError:
+            # told to the runs already, or a configuration of ssh that somebody is editing: we come back
+            time.sleep(_COME_BACK)
 
 
 def _left(deadline: float | None) -> float | None:

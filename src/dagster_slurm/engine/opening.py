@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 
@@ -15,8 +14,10 @@ FIRST_PATIENCE = 90.0
 _RETRY_FROM, _RETRY_TO = 0.5, 10.0
 #: where only a person can open the way, we look this often whether somebody has, in seconds
 _BARRED_RETRY = 5.0
-#: a turn with a scarce session comes again after at most this, in seconds
+#: who holds a scarce session and gives it up lets others go first for so long, in seconds
 TURN_PAUSE = 0.3
+#: how long to stand in line before looking at the deadline, in seconds
+_IN_LINE = 2.0
 #: waiting longer for a turn is worth telling, in seconds
 _TURN_PATIENCE = 60.0
 
@@ -66,7 +67,7 @@ class Opening:
                     self._tell(error)
                 if deadline is not None and time.monotonic() > deadline:
                     raise too_late(self._name) from error
-                time.sleep(self._pause(error, retry))
+                self._pause(error, retry)
                 retry = min(retry * 2, _RETRY_TO)
             else:
                 if self._turns is not None:
@@ -81,11 +82,11 @@ class Opening:
         passing = isinstance(error, CannotConnect) and error.passing
         return known or (passing and waited < FIRST_PATIENCE)
 
-    def _pause(self, error: HostError, retry: float) -> float:
+    def _pause(self, error: HostError, retry: float) -> None:
         if isinstance(error, NoSession) and self._turns is not None:
-            self._turns.wait()
-            return TURN_PAUSE * random.uniform(0.3, 1.0)  # noqa: S311 - not for secrets
-        return retry if isinstance(error, CannotConnect) else _BARRED_RETRY
+            self._turns.wait(longest=_IN_LINE)
+        else:
+            time.sleep(retry if isinstance(error, CannotConnect) else _BARRED_RETRY)
 
 
 def too_late(name: str) -> CannotConnect:

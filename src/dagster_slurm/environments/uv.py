@@ -17,7 +17,7 @@ from dagster_slurm.environments.sending import Sender
 from dagster_slurm.environments.target_python import TargetPython
 from dagster_slurm.environments.wheel_building import as_wheel
 from dagster_slurm.errors import EnvironmentUnavailable
-from dagster_slurm.remote import rundir
+from dagster_slurm.remote import long_lock, rundir
 
 #: changes when environments are built in another way: older ones are left alone, and not used
 FORMAT = 1
@@ -105,11 +105,11 @@ class PackedUv:
         rundir.make_private(str(locks))
         lock = str(locks / kept.fingerprint(self.site.agent.name, self.place())[:32])
         try:
-            with rundir.lock(lock, 0.2, beat=True):
+            with long_lock.hold(lock, 0.2):
                 self._ensure(tell, force=force)
         except rundir.Locked:
             tell("Another process of this machine sends the environment; waiting for it.")
-            with rundir.lock(lock, _PATIENCE, beat=True):
+            with long_lock.hold(lock, _PATIENCE):
                 self._ensure(tell, force=force)
 
     def _ensure(self, tell: Tell, *, force: bool) -> None:

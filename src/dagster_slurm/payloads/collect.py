@@ -39,7 +39,7 @@ class Collected:
 
 @dataclass
 class _Walk:
-    """A walk in progress."""
+    """A walk in progress; what Dagster itself keeps changing (its home) is no payload."""
 
     root: Path
     limits: Limits
@@ -116,6 +116,8 @@ def _folders(walk: _Walk, start: Path, rules: ignore.Rules) -> None:
         entries = _entries(walk, folder)
         if walk.tidy and folder != walk.root and ignore.is_environment([entry.name for entry in entries]):
             continue
+        if folder == _dagster_home() and folder != walk.root:
+            continue
         inner = ignore.with_file(above, folder) if walk.tidy else ()
         for entry in _wanted(walk, entries, inner):
             if entry.is_dir(follow_symlinks=False):
@@ -123,6 +125,11 @@ def _folders(walk: _Walk, start: Path, rules: ignore.Rules) -> None:
             else:
                 _file(walk, entry)
         walk.ended_early |= len(walk.sizes) > walk.limits.counted
+
+
+def _dagster_home() -> Path | None:
+    home = os.environ.get("DAGSTER_HOME", "").strip()
+    return Path(os.path.realpath(Path(home).expanduser())) if home else None
 
 
 def _entries(walk: _Walk, folder: Path) -> list[os.DirEntry[str]]:

@@ -11,6 +11,7 @@ from . import gitignore
 
 #: left out wherever they are: version control, caches, environments, what editors and desktops leave behind
 ALWAYS = (
+    ".tmp_dagster_home_*",
     ".git",
     ".hg",
     ".svn",

@@ -126,10 +126,21 @@ def _no_module(module: str, folders: Sequence[Path]) -> PayloadNotFound:
 # --- commands
 
 
-def _command(words: Sequence[str], beside: Path | None, cwd: Path) -> Payload:
+def command_on_target(words: Sequence[str]) -> Payload:
+    """Return a command all of whose words mean something on the target; nothing is looked for here.
+
+    Raises:
+        ConfigurationError: it is empty, or a word is no text.
+    """
     argv = [_word(word) for word in words]
     if not argv or not argv[0]:
         raise ConfigurationError("payload_path is an empty command", hint="give a script's path or a list of words")
+    return Payload("command", args=tuple(argv[1:]), interpreter=(PYTHON if is_python(argv[0]) else argv[0],))
+
+
+def _command(words: Sequence[str], beside: Path | None, cwd: Path) -> Payload:
+    plain = command_on_target(words)
+    argv = [_word(word) for word in words]
     script = _local_script(argv[0], beside, cwd)
     if script is not None:
         return _of_file("command", script, argv[1:])
@@ -138,7 +149,7 @@ def _command(words: Sequence[str], beside: Path | None, cwd: Path) -> Payload:
         script = _beside(argv[1], beside, cwd)
         if script is not None:
             return _of_file("command", script, argv[2:], (first,))
-    return Payload("command", args=tuple(argv[1:]), interpreter=(first,))
+    return plain
 
 
 def _word(word: object) -> str:

@@ -14,7 +14,7 @@ import time
 import zipfile
 from typing import Any, ContextManager, Dict, List
 
-from . import packages, prelude, rundir
+from . import long_lock, packages, prelude, rundir
 
 MARKS = ".dagster-slurm"
 READY, FILES, ABOUT, BASES = "ready", "files", "about.json", "bases"
@@ -120,7 +120,7 @@ def sweep(base: str) -> None:
 
 def building(base: str) -> ContextManager[None]:
     """Build one at a time, which is what login nodes like, and what cleaning needs."""
-    return rundir.lock(os.path.join(folder(base), ".building"), _TIMEOUT, beat=True)
+    return long_lock.hold(os.path.join(folder(base), ".building"), _TIMEOUT)
 
 
 def remove_tree(path: str) -> None:

@@ -1,7 +1,9 @@
 """Runs the scheduler's commands: found once, in a clean environment, never through a shell."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from typing import Dict, List, NamedTuple, Optional
@@ -85,7 +87,9 @@ class Commands:
             out, err = process.communicate(timeout=timeout)
             code: Optional[int] = process.returncode
         except subprocess.TimeoutExpired:
-            process.kill()
+            # all of it: the command may be a site's wrapper, whose child would keep our pipes open
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
             code = None
         return Result(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))

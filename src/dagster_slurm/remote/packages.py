@@ -86,13 +86,13 @@ class Arriving:
                     done = os.pwrite(file, view, offset)
                     view, offset = view[done:], offset + done
                 size = max(size, offset)
-            return {"size": size}
         except OSError as error:
             error.filename = error.filename or part
             raise
         finally:
             if head.get("last"):
                 self._close(part)
+        return {"size": size}
 
     def close(self) -> None:
         """Let go of everything; what has arrived is continued another time."""

@@ -15,10 +15,13 @@ from typing import Any, Callable, Dict, List, Optional, Set
 from . import rundir
 from .commands import CommandMissing, Commands
 
-#: seconds between two looks at the queue
-LOOK_EVERY = 45.0
-_FIRST_LOOK = 4.0
+#: seconds between two looks at the queue; after one that failed
+LOOK_EVERY, _AFTER_FAILURE = 45.0, 60.0
+#: a job is looked for first when its absence tells something: see SETTLED in the tracker
+_FIRST_LOOK = 5.5
 _LEAST_GAP = 30.0
+#: two looks that do not know a job, so many seconds apart, settle that it is gone: see APART in the tracker
+_SECOND_LOOK = 31.0
 COMMAND_TIMEOUT = 60.0
 
 Emit = Callable[[Dict[str, Any], bytes], None]
@@ -79,17 +82,23 @@ class Queues:
             with self._lock:
                 jobs = {base_id(job) for job in self._jobs.values()}
                 self._last = time.monotonic()
-                self._next = self._last + LOOK_EVERY
-            self._look(jobs)
+                self._next = self._last + _AFTER_FAILURE
+            again = self._look(jobs)
+            with self._lock:
+                self._next = min(self._next, again)
 
-    def _look(self, jobs: Set[str]) -> None:
+    def _look(self, jobs: Set[str]) -> float:
+        """Say what the scheduler knows about these jobs; return when to look again."""
         seen = self._shared(self._queue)
         rows = rows_of(seen["out"], jobs)
         age = time.monotonic() - seen["begun"]
         self._emit({"ev": "queue", "ok": seen["ok"], "age": age, "rows": rows, "error": seen["error"]}, b"")
         missing = jobs - {base_id(row.split("|", 1)[0]) for row in rows}
-        if seen["ok"] and missing and self._accounting:
+        # Where the queue gives no answer, accounting alone can tell of a job that ended without a record.
+        if missing and self._accounting:
             self._emit(self.account(missing), b"")
+        pause = _AFTER_FAILURE if not seen["ok"] else _SECOND_LOOK if missing else LOOK_EVERY
+        return float(seen["begun"]) + pause
 
     def account(self, jobs: Set[str]) -> Dict[str, Any]:
         """Return what accounting knows about some jobs, as an event."""

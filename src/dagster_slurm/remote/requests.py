@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 import time
-from typing import Any, ContextManager, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Set, Tuple
 
 from . import built, cleaning, packages, pythons, rundir, store
 from .commands import Commands
@@ -61,7 +61,7 @@ class Requests:
         lacks_environment = not _environment_is_ready(head)
         if missing or lacks_environment:
             return {"missing": missing, "lacks_environment": lacks_environment}
-        with self._lock(directory):
+        with self._lock(directory) as renew:
             found = _evidence(directory)
             if rundir.proves_job(found):
                 return dict(found, adopted=True)
@@ -73,8 +73,9 @@ class Requests:
 
             fresh = rundir.stage(directory, files, fill)
             # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
-            job = None if fresh else self._look_up(head, directory)
+            job = None if fresh else self._look_up(head, directory, renew)
             adopted = job is not None
+            renew()
             job = job or self._start(head, directory)
             rundir.write_whole(os.path.join(directory, rundir.JOB_ID), json.dumps(job).encode())
             if rest:
@@ -99,23 +100,25 @@ class Requests:
     def cancel(self, head: Head) -> Dict[str, Any]:
         """End the jobs of a run directory: those that are known, and those that bear its name."""
         # A submission that is under way ends first, else its job would slip through.
-        with self._lock(head["dir"]):
-            return self._cancel(head)
+        with self._lock(head["dir"]) as renew:
+            return self._cancel(head, renew)
 
-    def _cancel(self, head: Head) -> Dict[str, Any]:
+    def _cancel(self, head: Head, renew: Callable[[], None]) -> Dict[str, Any]:
         found = rundir.evidence(head["dir"])
         ids: List[Any] = [found["job"].get("id"), found["claim"]]
         known: Set[str] = {str(job) for job in ids if job and job != rundir.CANCELLED}
-        if head["kind"] == "direct":
-            ticks = found["job"].get("ticks")
-            return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks)]}
         if not known:
             # A submission whose reply was lost may still land: its job finds the run claimed, and ends.
             rundir.claim(head["dir"], rundir.CANCELLED)
-            job = self._look_up(head, head["dir"])
+        if head["kind"] == "direct":
+            ticks = {str(found["job"].get("id")): found["job"].get("ticks")}
+            return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks.get(job))]}
+        if not known:
+            job = self._look_up(head, head["dir"], renew)
             if job:
                 known.add(str(job["id"]))
         if known:
+            renew()
             cluster = found["job"].get("cluster")
             argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
             result = self._commands.run(argv, COMMAND_TIMEOUT)
@@ -126,7 +129,7 @@ class Requests:
 
     def cancel_others(self, head: Head) -> Dict[str, Any]:
         """End the jobs that bear a name, but for the one that won the claim."""
-        found: List[str] = self._ids(head["find"][:1], head["no_job"]) or []
+        found: List[str] = self._ids(head["find"][:1], head["no_job"], lambda: None) or []
         others = sorted({job for job in found if base_id(job) != base_id(head["spare"])})
         if others:
             self._commands.run(["scancel", *others], COMMAND_TIMEOUT)
@@ -187,24 +190,25 @@ class Requests:
         raise Refused("sbatch", text or "sbatch gave no answer", command=head["submit"], code=result.code)
 
     @staticmethod
-    def _lock(directory: str) -> ContextManager[None]:
+    def _lock(directory: str) -> ContextManager[Callable[[], None]]:
         """Only one process at a time changes what becomes of a run directory."""
         parent, name = os.path.split(directory)
         rundir.make_private(parent)
         return rundir.lock(os.path.join(parent, "." + name + ".lock"), _LOCK_WAIT)
 
-    def _look_up(self, head: Head, directory: str) -> Optional[Dict[str, Any]]:
-        ids = self._ids(head["find"], head["no_job"])
+    def _look_up(self, head: Head, directory: str, renew: Callable[[], None]) -> Optional[Dict[str, Any]]:
+        ids = self._ids(head["find"], head["no_job"], renew)
         if ids is None:
             raise Refused("lookup", "the queue does not answer, so it is not known whether the job exists")
         return {"id": ids[0], "cluster": "", "time": int(os.stat(directory).st_mtime)} if ids else None
 
-    def _ids(self, find: List[List[str]], no_job: List[List[str]]) -> Optional[List[str]]:
+    def _ids(self, find: List[List[str]], no_job: List[List[str]], renew: Callable[[], None]) -> Optional[List[str]]:
         """Return the ids of the jobs that bear a name: from the queue, else from accounting, where there is one.
 
         None if the queue does not answer: a failed look-up is not "absent".
         """
         for number, argv in enumerate(find):
+            renew()
             result = self._commands.run(argv, COMMAND_TIMEOUT)
             if result.code != 0 and number == 0:
                 return None

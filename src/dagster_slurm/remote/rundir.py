@@ -6,12 +6,11 @@ import json
 import os
 import shutil
 import socket
-import threading
 import time
 from typing import Any, Callable, Dict, Generator, List, Tuple
 
-#: a lock older than this belongs to a process that is gone, in seconds
-_STALE_LOCK = 120.0
+#: a lock that was not renewed for so long belongs to a process that is gone, in seconds; longer than any command runs
+STALE_LOCK = 120.0
 _LOCK_WAIT = 0.2
 
 JOB_ID, CLAIM, RECORD = "job.id", "claim", "record.jsonl"
@@ -99,7 +98,8 @@ def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) 
 def claim(directory: str, holder: str) -> None:
     """Claim a run directory, unless somebody has: whoever reads another name there does not run."""
     mine = os.path.join(directory, CLAIM + "." + holder)
-    if not os.path.isdir(directory) or os.path.exists(os.path.join(directory, CLAIM)):
+    make_private(directory)  # the submission may still be on its way here
+    if os.path.exists(os.path.join(directory, CLAIM)):
         return
     with contextlib.suppress(FileExistsError):
         _write(mine, holder.encode() + b"\n", 0o600)
@@ -131,19 +131,20 @@ def write_whole(path: str, content: bytes, mode: int = 0o600) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: str, wait: float, beat: bool = False) -> Generator[None, None, None]:
+def lock(path: str, wait: float) -> Generator[Callable[[], None], None, None]:
     """Hold an advisory lock, made by link(2), which NFS does atomically; flock is absent on some file systems.
+
+    Yields a function that renews it, to be called before anything that may take long.
 
     Args:
         path: the lock's path, in a folder that exists.
         wait: seconds to wait for it.
-        beat: keep it from growing stale, for work that takes minutes.
 
     Raises:
         Locked: it was not free in time.
     """
     mine = "%s.%s.%d.%s" % (path, socket.gethostname(), os.getpid(), _unique())
-    _write(mine, b"", 0o600)
+    _write(mine, json.dumps([_where(), os.getpid()]).encode(), 0o600)
     deadline = time.monotonic() + wait
     try:
         while not _take(mine, path):
@@ -151,8 +152,7 @@ def lock(path: str, wait: float, beat: bool = False) -> Generator[None, None, No
                 raise Locked(path)
             time.sleep(_LOCK_WAIT)
         try:
-            with _beating(mine, beat):
-                yield
+            yield lambda: os.utime(mine)
         finally:
             with contextlib.suppress(OSError):
                 if os.path.samefile(mine, path):
@@ -160,24 +160,6 @@ def lock(path: str, wait: float, beat: bool = False) -> Generator[None, None, No
     finally:
         with contextlib.suppress(OSError):
             os.unlink(mine)
-
-
-@contextlib.contextmanager
-def _beating(mine: str, beats: bool) -> Generator[None, None, None]:
-    """Touch the lock now and then: our own name for it is the same file."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(_STALE_LOCK / 4):
-            with contextlib.suppress(OSError):
-                os.utime(mine)
-
-    if beats:
-        threading.Thread(target=beat, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
 
 
 def _take(mine: str, path: str) -> bool:
@@ -188,17 +170,50 @@ def _take(mine: str, path: str) -> bool:
             raise
     else:
         return True
-    # Age by the file server's clock alone: that of a file just written against that of the lock.
     try:
         os.utime(mine)
-        age = os.stat(mine).st_mtime - os.stat(path).st_mtime
-    except FileNotFoundError:
-        return False
-    if age > _STALE_LOCK:
-        with contextlib.suppress(OSError):
-            os.rename(path, mine + ".stale")
-            os.unlink(mine + ".stale")
+        ours, theirs = os.stat(mine), os.stat(path)
+        if ours.st_ino == theirs.st_ino:
+            return True  # it was made, and the reply was lost (NFS)
+        # Age by the file server's clock alone: that of a file just written against that of the lock.
+        if ours.st_mtime - theirs.st_mtime > STALE_LOCK or _holder_is_gone(path):
+            _remove(path, theirs.st_ino, mine + ".stale")
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
     return False
+
+
+def _holder_is_gone(path: str) -> bool:
+    """Whether a lock was taken by a process of this machine that is no more."""
+    try:
+        where, pid = json.loads(read_text(path))
+        if where != _where():
+            return False
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, TypeError, OSError):
+        return False
+    return False
+
+
+def _remove(path: str, inode: int, grave: str) -> None:
+    """Remove a lock that was found stale; if another has replaced it meanwhile, give that one back."""
+    os.rename(path, grave)
+    if os.stat(grave).st_ino != inode:
+        with contextlib.suppress(FileExistsError):
+            os.link(grave, path)
+    os.unlink(grave)
+
+
+def _where() -> str:
+    """Return what makes process ids comparable: the machine, since when it runs, and the namespace."""
+    boot = read_text("/proc/sys/kernel/random/boot_id").strip()
+    try:
+        return "%s %s %s" % (socket.gethostname(), boot, os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        return socket.gethostname()
 
 
 def _write(path: str, content: bytes, mode: int) -> None:

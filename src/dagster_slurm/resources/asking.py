@@ -16,7 +16,7 @@ from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.payloads.extra_files import extra_files
 from dagster_slurm.payloads.interpreter import interpreter_of
 from dagster_slurm.payloads.payload import Payload
-from dagster_slurm.payloads.resolve import resolve
+from dagster_slurm.payloads.resolve import command_on_target, resolve
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
@@ -142,7 +142,7 @@ def _on_target(arguments: Arguments) -> Payload:
     """Return a payload that lies on the target already."""
     path = arguments.remote_payload_path or _payload_path(arguments)
     if not isinstance(path, (str, os.PathLike)):
-        return Payload("command", interpreter=(str(path[0]),), args=tuple(map(str, path[1:])))
+        return command_on_target(path)
     text = os.fspath(path)
     if not text.startswith("/"):
         raise ConfigurationError(

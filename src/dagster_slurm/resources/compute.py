@@ -26,6 +26,7 @@ from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.slurm import SlurmResource
+from dagster_slurm.resources.variables import filled_in
 
 
 class ExecutionMode(str, Enum):
@@ -133,13 +134,14 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         """
         try:
             _refuse(unknown, self.run)
-            target = self._target()
+            settings = filled_in(self)
+            target = settings._target()  # noqa: SLF001 - the same class
             launchpad = config or SlurmRunConfig()
             asked = said_in_call(resources, extra_slurm_opts, resource_requirements, launchpad)
             skips = launchpad.skip_payload_upload or None
             arguments = Arguments(
                 payload_path=payload_path,
-                launcher=launcher or self.default_launcher or BashLauncher(),
+                launcher=launcher or settings.default_launcher or BashLauncher(),
                 resources=asked,
                 extra_env=extra_env or {},
                 extras=extras or {},
@@ -153,7 +155,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
             )
-            call = call_for(of_step(context), arguments, self, target)
+            call = call_for(of_step(context), arguments, settings, target)
         except DagsterSlurmError as error:
             raise failure(error) from None
         return run(target, call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 
 from dagster_slurm.errors import ConfigurationError
@@ -50,6 +51,18 @@ class Variables:
         if not value.isdigit():
             raise ConfigurationError(f"{self._prefix}{name}={value!r} is not a whole number")
         return int(value)
+
+    def words(self, name: str) -> list[str]:
+        """Return the words of a command line.
+
+        Raises:
+            ConfigurationError: quotes do not match.
+        """
+        value = self._value(name)
+        try:
+            return shlex.split(value or "")
+        except ValueError as error:
+            raise ConfigurationError(f"{self._prefix}{name}={value!r} cannot be split into words: {error}") from error
 
     def flag(self, name: str) -> bool | None:
         """Return yes or no.

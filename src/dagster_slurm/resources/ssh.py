@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from dagster_slurm.resources import secret
 from dagster_slurm.resources.environment import Variables
+from dagster_slurm.resources.variables import filled_in
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
 
@@ -23,6 +24,7 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
         default=None,
         repr=False,
         description="Password, given to ssh once when the connection is opened. Use dg.EnvVar for it.",
+        json_schema_extra={"dagster__is_secret": True},
     )
     jump_host: str | None = Field(default=None, description="[user@]host[:port] to go through, as in ssh -J.")
     force_tty: bool = Field(default=False, description="Run in a terminal there: for sites that demand one.")
@@ -39,6 +41,12 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
     batch_mode: bool = Field(default=False, description="Never ask for anything: keys, agents and certificates only.")
     max_logins: int = Field(default=1, description="Connections at most, one beside the other.")
     connect_timeout: int = Field(default=15, description="Seconds for reaching the host.")
+
+    @field_validator("password")
+    @classmethod
+    def _hide(cls, password: str | None) -> str | None:
+        """Keep a password out of what Dagster shows and stores of a resource's configuration."""
+        return password if password is None or isinstance(password, dg.EnvVar) else secret.hide(password)
 
     @classmethod
     def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> SSHConnectionResource:
@@ -61,7 +69,7 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
             "jump_host": variables.text("JUMP_HOST"),
             "force_tty": variables.flag("FORCE_TTY"),
             "post_login_command": variables.text("POST_LOGIN_COMMAND"),
-            "extra_opts": shlex.split(variables.text("EXTRA_OPTS") or ""),
+            "extra_opts": variables.words("EXTRA_OPTS"),
             "host_key_checking": variables.flag("HOST_KEY_CHECKING"),
             "known_hosts_file": variables.text("KNOWN_HOSTS_FILE"),
             "config_file": variables.text("CONFIG_FILE"),
@@ -77,21 +85,22 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
         Raises:
             ConfigurationError: a value is not usable.
         """
+        given = filled_in(self)
         return SSHSettings(
-            host=self.host,
-            port=self.port,
-            user=self.user,
-            key_path=self.key_path,
-            password=self.password,
-            jump_host=self.jump_host,
-            force_tty=self.force_tty,
-            post_login_command=self.post_login_command,
-            extra_opts=tuple(self.extra_opts),
-            host_key_checking=self.host_key_checking,
-            known_hosts_file=self.known_hosts_file,
-            config_file=self.config_file,
-            batch_mode=self.batch_mode,
-            max_logins=self.max_logins,
-            connect_timeout=self.connect_timeout,
+            host=given.host,
+            port=given.port,
+            user=given.user,
+            key_path=given.key_path,
+            password=secret.reveal(given.password),
+            jump_host=given.jump_host,
+            force_tty=given.force_tty,
+            post_login_command=given.post_login_command,
+            extra_opts=tuple(given.extra_opts),
+            host_key_checking=given.host_key_checking,
+            known_hosts_file=given.known_hosts_file,
+            config_file=given.config_file,
+            batch_mode=given.batch_mode,
+            max_logins=given.max_logins,
+            connect_timeout=given.connect_timeout,
             remote_python=remote_python,
         )

@@ -38,14 +38,22 @@ _OUT_OF_MEMORY_CODE = "0:125"
 #: a name is looked up in accounting from this long ago; without a start sacct looks at today only
 _SINCE = "now-30days"
 
+#: "not now". Of what violates a policy, only the number of submitted jobs passes by itself; the line after the limit's
+#: name speaks of a "job submit limit" whatever it was.
 _LATER = re.compile(
-    r"AssocMaxSubmitJobLimit|QOSMaxSubmitJobPerUserLimit|MaxSubmit|job submit limit|MaxJobCount|queue is full"
+    r"(Assoc|QOS)\w*SubmitJob\w*Limit|MaxJobCount|queue is full"
     r"|Unable to contact slurm controller|Socket timed out|Connection refused|temporarily unable|Resource temporarily"
     r"|Slurm backup controller in standby|slurmctld is not responding|Zero Bytes were transmitted|Transport endpoint"
     r"|gave no answer",
     re.IGNORECASE,
 )
 _HINTS = (
+    (r"(QOS|Assoc)\w+Limit", "Ask for less: `sacctmgr show qos` and `sacctmgr show assoc user=$USER` list the limits."),
+    (r"unrecognized option", "This cluster's sbatch does not know the option: leave it out."),
+    (r"invalid --time", 'Write the time as minutes or as "1-12:30:00".'),
+    (r"invalid --mem", 'Write memory as "4000M" or "4G".'),
+    (r"more processors|cpu count", "Ask for fewer CPUs or nodes: compare with `sinfo -o '%P %D %c'`."),
+    (r"dependency", "Name a job that `squeue` or `sacct` knows: options={'dependency': 'afterok:123'}."),
     (r"invalid partition", "Name a partition that `sinfo` lists: SlurmQueueConfig(partition=...)."),
     (r"invalid account|account/partition combination", "Name an account that `sacctmgr show assoc user=$USER` lists."),
     (r"invalid qos", "Name a QOS that `sacctmgr show assoc user=$USER format=qos` lists."),

@@ -25,6 +25,8 @@ _FALLBACK = re.compile(
     r"^(?:kex_exchange_identification: .*|Connection closed by UNKNOWN port \d+|ssh_exchange_identification: .*)\n?",
     re.MULTILINE,
 )
+# ... and this is what it says when nobody listens at the socket, or not any more.
+_NO_CONNECTION = re.compile(r"Control socket |mux_client_(?!\w+: session request failed)|muxclient: |read from master ")
 _NO_SESSION = re.compile(r"^(?:mux_client_\w+: session request failed|Master refused session request)", re.MULTILINE)
 
 
@@ -48,6 +50,12 @@ class Place:
     def login(self) -> str:
         """The command that opens the connection by hand."""
         return f"dagster-slurm login {self.host}"
+
+
+def says_connection_lost(error: HostError) -> bool:
+    """Say whether a client failed for want of the shared connection, and not by what it ran there."""
+    said = (error.log_tail or "").splitlines()
+    return error.exit_code == SSH_FAILED and all(_NO_CONNECTION.match(line) for line in said)
 
 
 def explain_login(place: Place, exit_code: int | None, text: str) -> HostError:

@@ -38,7 +38,7 @@ def private_folder() -> Path:
     else:
         places = [Path(f"/tmp/dagster-slurm-{os.getuid()}")]  # noqa: S108  # checked to be ours
         runtime = os.environ.get("XDG_RUNTIME_DIR")
-        if runtime and Path(runtime).is_absolute():
+        if runtime:
             places.append(Path(runtime) / "dagster-slurm")
     problems: list[str] = []
     for place in places:
@@ -65,6 +65,8 @@ def ensure(folder: Path) -> None:
 
 def _problem(folder: Path) -> str | None:
     """Make the folder if need be; say why it cannot be used, or None."""
+    if not folder.is_absolute():
+        return f"{folder} is not an absolute path"
     if len(os.fsencode(folder)) + 1 + 20 > _MAX_SOCKET_PATH:
         return f"{folder} is too long for a socket"
     try:

@@ -76,14 +76,14 @@ class Master:
                 self._known = self._candidate() or self._open()
             return self._known
 
-    def replacement(self, path: str) -> str | None:
-        """Return where it is shared now if nobody listens at ``path`` any more; None if somebody does.
+    def renewed(self, path: str) -> str:
+        """Return where it is shared now that it was lost at ``path``; another process may have opened it again there.
 
         Raises:
             HostError: it cannot be opened again.
         """
         if self.listens(path):
-            return None
+            return path
         with self._lock:
             if self._known in (path, None):
                 self._known = None
@@ -148,9 +148,16 @@ def resolve(settings: SSHSettings) -> config.Resolved:
 
     Raises:
         ConfigurationError: it does not accept them, or there is no ssh.
+        CannotConnect: it takes too long.
     """
     argv = config.resolve_argv(settings)
     result = _run(argv, _RESOLVE_TIMEOUT)
+    if result.returncode < 0:
+        raise CannotConnect(
+            f"ssh does not say how it reaches {settings.name} (waited {_RESOLVE_TIMEOUT:.0f} s).",
+            hint="Does a `Match exec` of ~/.ssh/config, or the name server, hang?",
+            command=argv,
+        )
     if result.returncode != 0:
         raise ConfigurationError(
             f"ssh does not accept the settings for {settings.name}.",

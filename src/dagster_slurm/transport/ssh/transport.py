@@ -6,11 +6,11 @@ import hashlib
 import threading
 from dataclasses import replace
 
-from dagster_slurm.errors import HostError, NoSession
+from dagster_slurm.errors import CannotConnect, HostError, NoSession
 from dagster_slurm.transport.process import Beginning, ProcessStream
 from dagster_slurm.transport.ssh import askpass, config
 from dagster_slurm.transport.ssh.counting import counts
-from dagster_slurm.transport.ssh.explain import SSH_FAILED, explain_client
+from dagster_slurm.transport.ssh.explain import explain_client, says_connection_lost
 from dagster_slurm.transport.ssh.master import Host, Master
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
@@ -39,10 +39,19 @@ class SSHTransport:
             ConfigurationError: ssh does not accept the settings.
             HostError: one of its subclasses says why it cannot be started.
         """
+        try:
+            return self._open()
+        except OSError as error:
+            raise CannotConnect(
+                f"ssh to {self.name} cannot be started here: {error.strerror or error}.",
+                hint="It is this machine that lacks something: disk space in the temporary folder, processes, files.",
+            ) from error
+
+    def _open(self) -> ProcessStream:
         host = _host(self.settings)
         for number, master in enumerate(host.masters):
             try:
-                return _open(host, master)
+                return _open_over(host, master)
             except NoSession:
                 if number + 1 == len(host.masters):
                     raise
@@ -62,23 +71,23 @@ class SSHTransport:
 
 def _host(settings: SSHSettings) -> Host:
     with _hosts_lock:
-        if settings not in _hosts:
-            _hosts[settings] = Host(settings)
-        return _hosts[settings]
+        host = _hosts.get(settings)
+    if host is None:
+        host = Host(settings)  # asks ssh, which may take its time: nobody else waits for that
+        with _hosts_lock:
+            host = _hosts.setdefault(settings, host)
+    return host
 
 
-def _open(host: Host, master: Master) -> ProcessStream:
+def _open_over(host: Host, master: Master) -> ProcessStream:
     """Start a client; if the connection turns out to be dead, once more over a new one."""
     path = master.socket()
     try:
         stream = _start(host, path)
     except HostError as error:
-        if error.exit_code != SSH_FAILED or isinstance(error, NoSession):
+        if not says_connection_lost(error):
             raise
-        new_path = master.replacement(path)
-        if new_path is None:
-            raise
-        stream = _start(host, new_path)
+        stream = _start(host, master.renewed(path))
     master.prove()
     return stream
 

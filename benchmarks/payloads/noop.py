@@ -1,0 +1,1 @@
+"""Does nothing, like any payload that never opens Pipes."""
