@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dagster_slurm.core.resources import Resources
+    from dagster_slurm.environments.prefix import CommandPrefix
     from dagster_slurm.environments.uv import UvEnvironment
     from dagster_slurm.launchers.bash import BashLauncher
     from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BashLauncher": "launchers.bash",
+    "CommandPrefix": "environments.prefix",
     "ComputeLauncher": "launchers.launcher",
     "ComputeResource": "resources.compute",
     "ExecutionMode": "resources.compute",
@@ -36,6 +38,7 @@ _HOMES = {
 
 __all__ = [
     "BashLauncher",
+    "CommandPrefix",
     "ComputeLauncher",
     "ComputeResource",
     "ExecutionMode",

@@ -11,6 +11,7 @@ import pytest
 
 from dagster_slurm.environments.choice import AutoEnvironment, parse
 from dagster_slurm.environments.environment import Site
+from dagster_slurm.environments.prefix import CommandPrefix
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.environments.uv import UvEnvironment
 from dagster_slurm.errors import ConfigurationError
@@ -26,6 +27,8 @@ from dagster_slurm.errors import ConfigurationError
         ("locks/pylock.toml", UvEnvironment(project="locks/pylock.toml")),
         ("/opt/env", PredeployedEnvironment("/opt/env")),
         ({"uv": {"python": "3.11", "groups": ["train"]}}, UvEnvironment(python="3.11", groups=("train",))),
+        ({"prefix": {"words": ["wrap", "{command}"]}}, CommandPrefix(("wrap",))),
+        ({"apptainer": {"image": "a.sif"}}, CommandPrefix.apptainer("a.sif")),
         (UvEnvironment(dev=True), UvEnvironment(dev=True)),
     ],
 )
@@ -40,6 +43,7 @@ def test_ways_to_name_one(named: Any, meant: object) -> None:
         (7, "is no environment"),
         ({"uv": {"pyton": "3.11"}}, "has no option 'pyton'"),
         ({"conda": {}}, "is not known"),
+        ({"apptainer": {}}, "missing 1 required"),
     ],
 )
 def test_what_is_no_environment(named: Any, why: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.environments.environment import Prepared
+from dagster_slurm.environments.environment import Activation, Prepared
+from dagster_slurm.environments.prefix import Around, rendered
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
@@ -87,11 +89,14 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         bundles[extra.bundle.key] = extra.bundle
     resources = merge(ask.resources, ask.launcher.needs())
     activation = ask.prepared.activation()
-    started = ask.launcher.start(command(ask.payload, code, activation.python), resources)
+    prefix = rendered(activation.prefix, _around(ask, key, place, resources))
+    started = ask.launcher.start((*prefix, *command(ask.payload, code, activation.python)), resources)
     tools = place.stored(support().key)
     variables = {
         "PYTHONUNBUFFERED": "1",
         **({"DAGSTER_SLURM_PAYLOAD_DIR": code} if code else {}),
+        # for launchers that start daemons: eval "set -- $DAGSTER_SLURM_COMMAND_PREFIX"
+        **({"DAGSTER_SLURM_COMMAND_PREFIX": shlex.join(prefix)} if prefix else {}),
         **started.environment,
         **ask.environment,
         **bootstrap,
@@ -105,7 +110,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
         activate=activation.lines,
-        meter=(_meter_python(activation.python), "-I", "-S", f"{tools}/bundled/meter.py"),
+        meter=(_meter_python(activation), "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
     )
     extra = tuple((item.bundle.key, item.into) for item in ask.extra_files)
@@ -118,6 +123,15 @@ def support() -> Bundle:
     return pipes_bundle()
 
 
-def _meter_python(python: str) -> str:
-    """The meter runs in the payload's own Python if that has a path, else in the node's."""
-    return python if python.startswith("/") else "python3"
+def _around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
+    return Around(
+        run_dir=place.directory(key),
+        base_dir=place.base,
+        data_dir=ask.environment.get("DAGSTER_SLURM_DATA_BASE", ""),
+        gpus=bool(resources.gpus_per_node) or "gpu" in (resources.gres or ""),
+    )
+
+
+def _meter_python(activation: Activation) -> str:
+    """The meter runs in the payload's own Python if that has a path on the node, else in the node's."""
+    return activation.python if activation.python.startswith("/") and not activation.prefix else "python3"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from dagster_slurm.environments.environment import Environment, Prepared, Site
+from dagster_slurm.environments.prefix import CommandPrefix
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.environments.uv import UvEnvironment
 from dagster_slurm.errors import ConfigurationError
@@ -15,6 +17,13 @@ from dagster_slurm.errors import ConfigurationError
 #: what ``environment=`` takes
 Named = str | Environment | Mapping[str, Any]
 _WORDS = ("auto", "uv", "plain")
+_KINDS: dict[str, Callable[..., Environment]] = {
+    "uv": UvEnvironment,
+    "prefix": CommandPrefix,
+    "apptainer": CommandPrefix.apptainer,
+    "podman-hpc": CommandPrefix.podman_hpc,
+    "charliecloud": CommandPrefix.charliecloud,
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ def parse(named: Named) -> Environment:
 
     Args:
         named: an environment; ``"auto"``, ``"uv"``, ``"plain"``; the path of a requirements file or ``pylock.toml``; an
-            absolute path on the cluster; or ``{"uv": {"python": "3.11"}}``, as launchpad and YAML write it.
+            absolute path on the cluster; or a kind with its options, as launchpad and YAML write it:
+            ``{"uv": {"python": "3.11"}}``, ``{"apptainer": {"image": "/images/torch.sif"}}``.
 
     Raises:
         ConfigurationError: it is nothing of these.
@@ -68,15 +78,24 @@ def _of_text(text: str) -> Environment:
 
 
 def _of_mapping(named: Mapping[str, Any]) -> Environment:
-    options = named.get("uv")
-    if len(named) != 1 or not isinstance(options, Mapping):
-        raise ConfigurationError(f"environment={dict(named)!r} is not known", hint='{"uv": {"python": "3.11"}}')
-    known = [field.name for field in fields(UvEnvironment)]
+    kind, options = next(iter(named.items()), ("", None))
+    if len(named) != 1 or kind not in _KINDS or not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"environment={dict(named)!r} is not known",
+            hint=f'One of {", ".join(_KINDS)} with its options: {{"uv": {{"python": "3.11"}}}}.',
+        )
+    make = _KINDS[kind]
+    known = [name for name in inspect.signature(make).parameters if name != "self"]
     values = cast("Mapping[str, Any]", options)
     for name in values:
         if name not in known:
-            raise ConfigurationError(f"UvEnvironment has no option {name!r}", hint=f"It has {', '.join(known)}.")
-    return UvEnvironment(**{name: _hashable(value) for name, value in values.items()})
+            raise ConfigurationError(f"{kind} has no option {name!r}", hint=f"It has {', '.join(known)}.")
+    try:
+        return make(**{name: _hashable(value) for name, value in values.items()})
+    except TypeError as error:
+        raise ConfigurationError(
+            f"environment={dict(named)!r}: {error}", hint=f"{kind} has {', '.join(known)}."
+        ) from error
 
 
 def _hashable(value: Any) -> Any:
