@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from dagster_slurm.engine.host import Host
 from dagster_slurm.environments.environment import Site
+from dagster_slurm.environments.uv import UvEnvironment
 from dagster_slurm.schedulers.direct import Direct
 from dagster_slurm.transport.local import LocalTransport
 from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
@@ -91,6 +93,29 @@ def host() -> Iterator[Host]:
 def site(host: Host, tmp_path: Path) -> Site:
     """A site beside us."""
     return Site(agent=host, base=str(tmp_path / "base" / "envs"), beside=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _warm(_kept: Path, _locked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with environments to which everything has been sent, and nothing is built."""
+    base = tmp_path_factory.mktemp("warm")
+    host = Host(LocalTransport(), Direct())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(_kept))
+        patch.setenv("UV_CACHE_DIR", os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser()))
+        made = UvEnvironment(project=_locked, groups=("more",), python=sys.executable)
+        made.prepare(Site(agent=host, base=str(base))).ensure(lambda _: None)
+    host.close()
+    shutil.rmtree(base / "uv")
+    return base
+
+
+@pytest.fixture
+def warm(_warm: Path, tmp_path: Path) -> Path:
+    """What ``site.base`` is, with everything sent already."""
+    base = tmp_path / "base" / "envs"
+    shutil.copytree(_warm, base, copy_function=os.link, symlinks=True)
+    return base
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> ComputeResource:
+def local(tmp_path: Path, warm: Path) -> ComputeResource:
     return ComputeResource(mode="local", local_environment="same", local_base=str(tmp_path / "base"))
 
 
@@ -76,7 +76,7 @@ def test_the_packed_environment_can_be_tried_beside_dagster(
     assert found["python"].startswith(str(tmp_path / "base" / "envs" / "uv"))
 
 
-def test_who_decides(tmp_path: Path, project: Path) -> None:
+def test_who_decides(tmp_path: Path, project: Path, warm: Path) -> None:
     base, packed = str(tmp_path / "base"), UvEnvironment(project=project, python=sys.executable)
     compute = ComputeResource(mode="local", local_environment="same", local_base=base, environment=packed)
     plain = {"slurm_environment": "plain"}

@@ -60,7 +60,7 @@ def test_the_lock_decides(site: Site, project: Path, told: Told, tell: Tell) -> 
     assert (about["packages"], about["key"]) == (4, environment.key())
 
 
-def test_nothing_happens_a_second_time(site: Site, project: Path, told: Told, tell: Tell) -> None:
+def test_nothing_happens_a_second_time(site: Site, warm: Path, project: Path, told: Told, tell: Tell) -> None:
     prepare(site, project).ensure(tell)
     before = inode(prepare(site, project).place())
     told.clear()
@@ -80,12 +80,12 @@ def test_one_more_package_sends_that_package_only(site: Site, project: Path, tol
     assert inode(ask(small, shared)) == inode(ask(more, shared))
 
 
-def test_groups_extras_and_dev(site: Site, project: Path) -> None:
+def test_groups_extras_and_dev(site: Site, warm: Path, project: Path) -> None:
     names = {item.name for item in prepare(site, project, groups=("more",), dev=True).packages}
     assert names == {"mine", "helperlib", "six", "markupsafe", "idna", "iniconfig"}
 
 
-def test_a_changed_package_of_our_own_is_another_environment(site: Site, project: Path, tell: Tell) -> None:
+def test_a_changed_package_of_our_own_is_another_environment(site: Site, warm: Path, project: Path, tell: Tell) -> None:
     before = prepare(site, project)
     write(project / "libs/helper/src/helperlib/__init__.py", "WORD = 'changed'\n")
     after = prepare(site, project)
@@ -96,7 +96,7 @@ def test_a_changed_package_of_our_own_is_another_environment(site: Site, project
     assert prepare(site, project).key() == before.key()
 
 
-def test_the_key_is_of_the_content(site: Site, project: Path, tmp_path: Path, tell: Tell) -> None:
+def test_the_key_is_of_the_content(site: Site, warm: Path, project: Path, tmp_path: Path, tell: Tell) -> None:
     elsewhere = replace(site, base=str(tmp_path / "other"))
     assert prepare(site, project).key() == prepare(elsewhere, project).key()
     prepare(site, project).ensure(tell)
@@ -104,7 +104,7 @@ def test_the_key_is_of_the_content(site: Site, project: Path, tmp_path: Path, te
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "pylock.toml"])
-def test_requirements_and_common_locks(site: Site, project: Path, tell: Tell, name: str) -> None:
+def test_requirements_and_common_locks(site: Site, warm: Path, project: Path, tell: Tell, name: str) -> None:
     if name == "pylock.toml":
         uv(project, "export", "--format", "pylock.toml", "--no-dev", "-o", name)
     else:
@@ -114,7 +114,7 @@ def test_requirements_and_common_locks(site: Site, project: Path, tell: Tell, na
     assert ask(environment, "import helperlib, six; print(helperlib.WORD, six.__version__)") == "yes 1.16.0"
 
 
-def test_a_package_of_source_only_is_built_here(site: Site, tmp_path: Path, tell: Tell) -> None:
+def test_a_package_of_source_only_is_built_here(site: Site, warm: Path, tmp_path: Path, tell: Tell) -> None:
     write(tmp_path / "requirements.txt", "docopt==0.6.2\n")
     environment = prepare(site, tmp_path / "requirements.txt")
     environment.ensure(tell)
@@ -170,7 +170,7 @@ def test_no_uv(site: Site, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_p
 # --- damage and interruption
 
 
-def test_a_hole_is_repaired_by_force(site: Site, project: Path, tell: Tell) -> None:
+def test_a_hole_is_repaired_by_force(site: Site, warm: Path, project: Path, tell: Tell) -> None:
     environment = prepare(site, project)
     environment.ensure(tell)
     six = Path(ask(environment, "import six; print(six.__file__)"))
@@ -179,6 +179,7 @@ def test_a_hole_is_repaired_by_force(site: Site, project: Path, tell: Tell) -> N
     assert ask(environment, "import six; print(six.__version__)") == "1.16.0"
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("damage", ["truncated", "changed", "gone"])
 def test_a_damaged_package_on_the_cluster_is_sent_again(
     site: Site, project: Path, told: Told, tell: Tell, damage: str
@@ -200,7 +201,7 @@ def test_a_damaged_package_on_the_cluster_is_sent_again(
     assert ask(environment, "import six; print(six.__version__)") == "1.16.0"
 
 
-def test_a_build_that_fails_leaves_nothing(site: Site, project: Path, tell: Tell, tmp_path: Path) -> None:
+def test_a_build_that_fails_leaves_nothing(site: Site, warm: Path, project: Path, tell: Tell, tmp_path: Path) -> None:
     environment = prepare(site, project)
     broken = replace(environment, python=replace(environment.python, path=str(tmp_path / "no-python")))
     with pytest.raises(EnvironmentNotBuilt, match="cannot be built on") as caught:

@@ -39,7 +39,8 @@ class CommandPrefix:
     Args:
         words: with the placeholders ``{run_dir}``, ``{work_dir}``, ``{base_dir}``, ``{data_dir}`` (a word with it is
             left out where no ``data_base`` is named) and ``{nv}``, ``{rocm}``, ``{gpu}`` (options for jobs with GPUs,
-            else left out). ``{command}`` stands for the command, as the last word; without it the command comes last too.
+            else left out). ``{command}`` stands for the command, as the last word; without it the command comes last as
+            well.
         python: the Python for payloads in Python, as it is called behind the words.
 
     Raises:

@@ -54,5 +54,7 @@ class PredeployedEnvironment:
             'else echo "dagster-slurm: no activate.sh and no bin/python in $ENVIRONMENT on $NODE" >&2',
             """    finish 66 environment '"the environment is not there"'""",
             "fi",
+            # one that `dagster-slurm env push` made: it was used now
+            'touch -c "$ENVIRONMENT/.dagster-slurm/ready" 2>/dev/null || true',
         )
         return Present(f"predeployed {self.path}", Activation("python", lines))

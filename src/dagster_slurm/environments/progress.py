@@ -1,8 +1,13 @@
-"""How far it is, in sparse lines for a log."""
+"""How far it is: a bar on a terminal, else sparse lines for a log."""
 
 from __future__ import annotations
 
+import sys
 import time
+from types import TracebackType
+
+import rich.console
+import rich.progress
 
 from dagster_slurm.environments.environment import Tell
 
@@ -11,7 +16,7 @@ _EVERY = 10.0
 
 
 class Progress:
-    """Counts what is sent, and says so now and then.
+    """Counts what is sent, and shows it while it is entered as a context.
 
     Args:
         tell: takes the lines.
@@ -25,25 +30,48 @@ class Progress:
         self._size = size
         self._sent = self._done = 0
         self._begun = self._told = time.monotonic()
+        self._bar = _bar() if sys.stderr.isatty() else None
+        self._task = None if self._bar is None else self._bar.add_task("Sending packages", total=size)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
     def sent(self, count: int) -> None:
         """Count bytes."""
         self._sent += count
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._sent)
+            return
         now = time.monotonic()
         if now - self._told >= _EVERY:
             self._told = now
             self._tell(
                 f"Sent {megabytes(self._sent)} of {megabytes(self._size)}, {self._done} of {self._packages} packages, "
-                f"{self.speed()}."
+                f"{megabytes(int(self._sent / (now - self._begun)))}/s."
             )
 
     def done(self) -> None:
         """Count a package."""
         self._done += 1
 
-    def speed(self) -> str:
-        """Return the mean speed."""
-        return f"{megabytes(int(self._sent / max(time.monotonic() - self._begun, 1e-3)))}/s"
+
+def _bar() -> rich.progress.Progress:
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+        console=rich.console.Console(stderr=True),
+        transient=True,
+    )
 
 
 def megabytes(count: int) -> str:

@@ -68,8 +68,8 @@ class Sender:
         """Fetch and send side by side; return how many bytes were sent."""
         size = max(sum((item.size or 0) - have[item.sha256] for item in missing), 0)
         self.tell(f"Sending {len(missing)} of {of} packages ({megabytes(size)}).")
-        progress, total = Progress(self.tell, len(missing), size), 0
-        with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        total = 0
+        with Progress(self.tell, len(missing), size) as progress, ThreadPoolExecutor(_DOWNLOADS) as pool:
             files: dict[Future[Path], str] = {pool.submit(fetch, item): item.sha256 for item in missing}
             try:
                 for ready in as_completed(files):

@@ -56,14 +56,19 @@ def is_ready(path: str, key: str, runs: str = "") -> bool:
     ready = os.path.join(marks, READY)
     if rundir.read_text(ready).strip() != key:
         return False
-    with contextlib.suppress(OSError):  # somebody else's: theirs to note
-        if time.time() - os.stat(ready).st_mtime > _USE_NOTED:
-            os.utime(ready, None)
-        bases = os.path.join(marks, BASES)
-        if runs and runs not in rundir.read_text(bases).split("\n"):
-            with open(bases, "ab") as file:
-                file.write(os.fsencode(runs) + b"\n")
+    if runs:
+        with contextlib.suppress(OSError):  # somebody else's: theirs to note
+            _note_use(marks, runs)
     return True
+
+
+def _note_use(marks: str, runs: str) -> None:
+    ready, bases = os.path.join(marks, READY), os.path.join(marks, BASES)
+    if time.time() - os.stat(ready).st_mtime > _USE_NOTED:
+        os.utime(ready, None)
+    if runs not in rundir.read_text(bases).split("\n"):
+        with open(bases, "ab") as file:
+            file.write(os.fsencode(runs) + b"\n")
 
 
 def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
@@ -153,7 +158,7 @@ def _named(base: str, sha: str, name: str) -> str:
     place = os.path.join(base, "wheels", sha)
     rundir.make_private(place)
     with contextlib.suppress(FileExistsError):
-        os.symlink(packages.path(base, sha), os.path.join(place, name))
+        os.symlink(os.path.join("..", "..", "packages", sha), os.path.join(place, name))
     return place
 
 

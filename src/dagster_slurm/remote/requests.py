@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Set, Tuple
 
-from . import built, cleaning, packages, pythons, rundir, store
+from . import built, cleaning, housekeeping, packages, pythons, rundir, store
 from .commands import Commands
 from .direct import Direct
 from .queues import COMMAND_TIMEOUT, Queues, base_id
@@ -169,6 +169,14 @@ class Requests:
             return built.build(head["base"], head["order"])
         except built.NotBuilt as error:
             raise Refused("build", str(error), **error.facts)  # noqa: B904
+
+    def environments(self, head: Head) -> Dict[str, Any]:
+        """Say which environments there are."""
+        return {"environments": housekeeping.listing(head["base"])}
+
+    def clean_environments(self, head: Head) -> Dict[str, Any]:
+        """Remove environments that nobody uses."""
+        return housekeeping.clean(head["base"], head["older"], head["most"], head["dry"])
 
     def _check_base(self, base: str) -> None:
         try:
