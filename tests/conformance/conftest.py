@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
+from dagster_slurm.transport.ssh.transport import SSHTransport
 from tests.clusters import cluster, make_cluster
 from tests.conformance import rows
 from tests.conformance.acts import Acts
@@ -67,6 +68,12 @@ def faked(tmp_path: Path) -> Iterator[Rig]:
 def real(cluster) -> Iterator[Rig]:
     with rows.real(cluster) as rig:
         yield rig
+
+
+@pytest.fixture
+def cluster_ssh(request: pytest.FixtureRequest) -> Callable[..., SSHTransport]:
+    """Makes transports to the shared cluster, with settings of one's own."""
+    return lambda **settings: SSHTransport(rows.ssh(request.getfixturevalue("cluster"), **settings))
 
 
 def _rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:

@@ -78,7 +78,15 @@ def real(cluster: Cluster, **settings: Any) -> Generator[Rig]:
         yield rig
     finally:
         rig.close()
+        _end_jobs_below(cluster, place)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _end_jobs_below(cluster: Cluster, place: Path) -> None:
+    rows = [line.split("|", 1) for line in cluster.run(["squeue", "-h", "-o", "%i|%Z"]).stdout.splitlines()]
+    jobs = [job for job, folder in rows if folder.startswith(f"{place}/")]
+    if jobs:
+        cluster.run(["scancel", *jobs])
 
 
 def real_rig(cluster: Cluster, base: Path, shared: Path, **settings: Any) -> Rig:

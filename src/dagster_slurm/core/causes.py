@@ -168,6 +168,7 @@ def _traceback(exception: Mapping[str, Any] | None) -> str:
 
 
 def _exception(exception: Mapping[str, Any]) -> str:
-    """Return type and message; dagster_pipes' message begins with the type already."""
+    """Return type and message; dagster_pipes' message begins with the type already, and with its module."""
     name, message = str(exception.get("name")), str(exception.get("message", "")).strip()
-    return message if message.startswith(name) else f"{name}: {message}"
+    kind, colon, rest = message.partition(":")
+    return f"{name}{colon}{rest}" if kind.rpartition(".")[2] == name else f"{name}: {message}"

@@ -137,7 +137,7 @@ class Tracked:
         news: when the record last told of a start or an end; looks that began before say nothing of what came after.
         ended: when the exit line arrived here, or a terminal word without one, in seconds.
         alive: when the queue last knew the job as one that has not ended, in seconds.
-        said: what was last said of its waiting.
+        said: what was last said of its waiting, and of each source that did not answer.
     """
 
     job: str
@@ -157,7 +157,7 @@ class Tracked:
     news: float = -math.inf
     ended: float | None = None
     alive: float = -math.inf
-    said: Event | None = None
+    said: tuple[Event, ...] = ()
 
     @property
     def started(self) -> bool:
@@ -200,11 +200,17 @@ def advance(tracked: Tracked, observation: Observation, now: float) -> tuple[Tra
         after, events = _unanswered(tracked, observation)
     over = after.record.exit is not None or (after.word is not None and after.word.state.terminal)
     after = replace(after, ended=(now if after.ended is None else after.ended) if over else None)
-    fresh = [event for event in events if isinstance(event, (Began, Ended)) or event != after.said]
+    fresh = [event for event in events if event not in after.said]
     for event in fresh:
         if not isinstance(event, (Began, Ended)):
-            after = replace(after, said=event)
+            others = tuple(item for item in after.said if _matter(item) != _matter(event))
+            after = replace(after, said=(*others, event))
     return after, fresh
+
+
+def _matter(event: Event) -> str:
+    """What an event is about: a new word on the same matter replaces the one before."""
+    return event.source if isinstance(event, Unanswered) else "state"
 
 
 def _recorded(tracked: Tracked, seen: Recorded, now: float) -> tuple[Tracked, list[Event]]:

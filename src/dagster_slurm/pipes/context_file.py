@@ -6,8 +6,17 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from dagster import TimeWindowPartitionsDefinition
 from dagster._core.pipes.client import PipesContextInjector
-from dagster_pipes import PipesContextData, PipesDefaultContextLoader, PipesParams
+from dagster_pipes import (
+    PipesContextData,
+    PipesDefaultContextLoader,
+    PipesParams,
+    PipesPartitionKeyRange,
+    PipesTimeWindow,
+)
+
+from dagster_slurm.pipes.handles import Context
 
 
 class ContextFile(PipesContextInjector):
@@ -15,21 +24,35 @@ class ContextFile(PipesContextInjector):
 
     Args:
         path: where it will lie.
+        context: of the step.
 
     Attributes:
         content: the context, once the session is open.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, context: Context) -> None:
         self._path = path
+        self._context = context
         self.content = b""
 
     @contextmanager
     def inject_context(self, context_data: PipesContextData) -> Generator[PipesParams]:
         """Keep the context, and yield where the payload finds it."""
+        _add_range(context_data, self._context)
         self.content = json.dumps(context_data).encode()
         yield {PipesDefaultContextLoader.FILE_PATH_KEY: self._path}
 
     def no_messages_debug_text(self) -> str:
         """Say where it lies."""
         return f"The context lies in {self._path}."
+
+
+def _add_range(data: PipesContextData, context: Context) -> None:
+    """Complete what Dagster tells of a run over several partitions: of a range it tells nothing."""
+    if data["partition_key_range"] is not None or not context.has_partition_key_range:
+        return
+    ends = context.partition_key_range
+    data["partition_key_range"] = PipesPartitionKeyRange(start=ends.start, end=ends.end)
+    if context.has_assets_def and isinstance(context.assets_def.partitions_def, TimeWindowPartitionsDefinition):
+        window = context.partition_time_window
+        data["partition_time_window"] = PipesTimeWindow(start=window.start.isoformat(), end=window.end.isoformat())

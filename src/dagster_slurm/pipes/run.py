@@ -72,7 +72,7 @@ def _run(target: Target, call: Call) -> CompletedRun:
     place, key, taken_up = _where(target, call)
     paths = RunPaths(place.directory(key))
     reader = RunMessageReader(paths.messages)
-    injector = ContextFile(paths.context)
+    injector = ContextFile(paths.context, call.context)
     with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
         launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
         handles.remember(call.context, key, launch.directory, target.host.name, taken_up)

@@ -56,9 +56,16 @@ class Telling:
         elif isinstance(event, OddWord):
             self._log.warning(f"Slurm says {event.word!r} of the job, which we do not know; waiting on.")
         elif isinstance(event, Unanswered):
-            self._log.warning(f"Slurm's {event.source} does not answer: {event.error}. The job is not touched by that.")
+            self._unanswered(event)
         else:
             self._ended(event)
+
+    def _unanswered(self, event: Unanswered) -> None:
+        if "accounting storage is disabled" in event.error:
+            return  # a cluster that keeps no accounts: the record and the queue do
+        # whoever waits for the queue should know; accounting only tells more of what has ended
+        tell = self._log.warning if event.source == "queue" else self._log.info
+        tell(f"Slurm's {event.source} does not answer: {event.error}. The job is not touched by that.")
 
     def absent(self, error: HostError | None) -> None:
         """Say once that the way to the host is barred, and when it is free again."""
