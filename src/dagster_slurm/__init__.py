@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dagster_slurm.core.resources import Resources
+    from dagster_slurm.environments.pixi import PixiEnvironment
     from dagster_slurm.environments.prefix import CommandPrefix
     from dagster_slurm.environments.uv import UvEnvironment
     from dagster_slurm.launchers.bash import BashLauncher
@@ -27,6 +28,7 @@ _HOMES = {
     "ComputeResource": "resources.compute",
     "ExecutionMode": "resources.compute",
     "LocalPipesClient": "resources.clients",
+    "PixiEnvironment": "environments.pixi",
     "Resources": "core.resources",
     "SSHConnectionResource": "resources.ssh",
     "SlurmPipesClient": "resources.clients",
@@ -43,6 +45,7 @@ __all__ = [
     "ComputeResource",
     "ExecutionMode",
     "LocalPipesClient",
+    "PixiEnvironment",
     "Resources",
     "SSHConnectionResource",
     "SlurmPipesClient",

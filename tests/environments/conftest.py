@@ -106,7 +106,7 @@ def _warm(_kept: Path, _locked: Path, tmp_path_factory: pytest.TempPathFactory) 
         made = UvEnvironment(project=_locked, groups=("more",), python=sys.executable)
         made.prepare(Site(agent=host, base=str(base))).ensure(lambda _: None)
     host.close()
-    shutil.rmtree(base / "uv")
+    shutil.rmtree(base / "built")
     return base
 
 

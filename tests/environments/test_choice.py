@@ -11,6 +11,7 @@ import pytest
 
 from dagster_slurm.environments.choice import AutoEnvironment, parse
 from dagster_slurm.environments.environment import Site
+from dagster_slurm.environments.pixi import PixiEnvironment
 from dagster_slurm.environments.prefix import CommandPrefix
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.environments.uv import UvEnvironment
@@ -21,6 +22,7 @@ from dagster_slurm.errors import ConfigurationError
     ("named", "meant"),
     [
         ("plain", PlainEnvironment()),
+        ("pixi", PixiEnvironment()),
         ("auto", AutoEnvironment()),
         ("uv", UvEnvironment()),
         ("requirements.txt", UvEnvironment(project="requirements.txt")),
@@ -59,4 +61,4 @@ def test_auto_says_which_rule_chose(site: Site, project: Path, tmp_path: Path) -
     assert why == f"{project / 'uv.lock'} is there, so uv packs"
     chosen, why = AutoEnvironment().choose(replace(site, beside=None, cwd=Path("/")))
     assert chosen == PlainEnvironment()
-    assert why == "no uv.lock beside the asset or above it, so payloads run with python3"
+    assert why == "no pixi.lock or uv.lock beside the asset or above it, so payloads run with python3"

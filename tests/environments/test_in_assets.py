@@ -73,7 +73,7 @@ def test_the_packed_environment_can_be_tried_beside_dagster(
     environment = UvEnvironment(project=project, python=sys.executable)
     found = reported(materialize(local, tmp_path, environment=environment))
     assert found["six"] == "1.16.0"
-    assert found["python"].startswith(str(tmp_path / "base" / "envs" / "uv"))
+    assert found["python"].startswith(str(tmp_path / "base" / "envs" / "built"))
 
 
 def test_who_decides(tmp_path: Path, project: Path, warm: Path) -> None:
@@ -81,12 +81,12 @@ def test_who_decides(tmp_path: Path, project: Path, warm: Path) -> None:
     compute = ComputeResource(mode="local", local_environment="same", local_base=base, environment=packed)
     plain = {"slurm_environment": "plain"}
     uv = {"slurm_environment": {"uv": {"project": str(project), "python": sys.executable}}}
-    assert "/envs/uv/" in reported(materialize(compute, tmp_path))["python"]
+    assert "/envs/built/" in reported(materialize(compute, tmp_path))["python"]
     assert reported(materialize(compute, tmp_path, metadata=plain))["python"] == sys.executable
     config = SlurmRunConfig(environment="plain")
     assert reported(materialize(compute, tmp_path, metadata=uv, config=config))["python"] == sys.executable
     found = reported(materialize(compute, tmp_path, metadata=plain, config=config, environment=packed))
-    assert "/envs/uv/" in found["python"]
+    assert "/envs/built/" in found["python"]
 
 
 def test_two_names_at_once(tmp_path: Path, local: ComputeResource) -> None:
@@ -137,7 +137,7 @@ def test_on_a_cluster_from_a_clean_state_by_the_lock_alone(tmp_path: Path, proje
     compute = ComputeResource(mode="slurm", slurm=slurm, environment=UvEnvironment(project=project))
     found = reported(materialize(compute, tmp_path))
     assert found["six"] == "1.16.0"
-    assert "/envs/uv/" in found["python"]
+    assert "/envs/built/" in found["python"]
     Path(found["python"]).parents[1].joinpath("lib", f"python{found['version']}", "site-packages", "six.py").unlink()
     assert "perhaps purged" in failure(materialize(compute, tmp_path))
     assert reported(materialize(compute, tmp_path))["six"] == "1.16.0"

@@ -207,7 +207,7 @@ def test_a_build_that_fails_leaves_nothing(site: Site, warm: Path, project: Path
     with pytest.raises(EnvironmentNotBuilt, match="cannot be built on") as caught:
         broken.ensure(tell)
     assert "uv" in str(caught.value.command)
-    assert names_in(Path(site.base) / "uv") == []
+    assert names_in(Path(site.base) / "built") == []
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(site: Site, project: Path, tell: Tell, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(site: Site, project: Path, tell:
         with pytest.raises(DagsterSlurmError, match="No space left") as caught:
             environment.ensure(tell)
         assert str(small) in str(caught.value)
-        assert names_in(small / "envs" / "uv") == []
+        assert names_in(small / "envs" / "built") == []
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
 
@@ -267,7 +267,7 @@ def test_killed_in_the_middle_the_next_one_repairs(site: Site, project: Path, te
         process.join()
     for lock in (kept.folder() / "locks").glob("*"):
         os.utime(lock, (0, 0))  # as two minutes later
-    building = Path(site.base) / "uv" / ".building"
+    building = Path(site.base) / "built" / ".building"
     if building.exists():
         os.utime(building, (0, 0))
     environment.ensure(tell)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from dagster_slurm.environments.environment import Environment, Prepared, Site
+from dagster_slurm.environments.pixi import PixiEnvironment
 from dagster_slurm.environments.prefix import CommandPrefix
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.environments.uv import UvEnvironment
@@ -16,9 +17,10 @@ from dagster_slurm.errors import ConfigurationError
 
 #: what ``environment=`` takes
 Named = str | Environment | Mapping[str, Any]
-_WORDS = ("auto", "uv", "plain")
+_WORDS = ("auto", "uv", "pixi", "plain")
 _KINDS: dict[str, Callable[..., Environment]] = {
     "uv": UvEnvironment,
+    "pixi": PixiEnvironment,
     "prefix": CommandPrefix,
     "apptainer": CommandPrefix.apptainer,
     "podman-hpc": CommandPrefix.podman_hpc,
@@ -28,7 +30,7 @@ _KINDS: dict[str, Callable[..., Environment]] = {
 
 @dataclass(frozen=True)
 class AutoEnvironment:
-    """Whatever the project's files ask for: ``uv.lock`` beside the asset or above it, else nothing is packed."""
+    """Whatever the project's files ask for: the nearest ``pixi.lock`` or ``uv.lock``, else nothing is packed."""
 
     def prepare(self, site: Site) -> Prepared:
         """Prepare what was chosen."""
@@ -38,16 +40,21 @@ class AutoEnvironment:
         """Return an environment, and which rule chose it."""
         for place in (place for place in (site.beside, site.cwd) if place is not None):
             for folder in (place, *place.parents):
+                if (folder / "pixi.lock").is_file():
+                    return PixiEnvironment(project=folder), f"{folder / 'pixi.lock'} is there, so pixi-pack packs"
                 if (folder / "uv.lock").is_file():
                     return UvEnvironment(project=folder), f"{folder / 'uv.lock'} is there, so uv packs"
-        return PlainEnvironment(), f"no uv.lock beside the asset or above it, so payloads run with {site.python}"
+        return (
+            PlainEnvironment(),
+            f"no pixi.lock or uv.lock beside the asset or above it, so payloads run with {site.python}",
+        )
 
 
 def parse(named: Named) -> Environment:
     """Return the environment that a user named.
 
     Args:
-        named: an environment; ``"auto"``, ``"uv"``, ``"plain"``; the path of a requirements file or ``pylock.toml``; an
+        named: an environment; ``"auto"``, ``"uv"``, ``"pixi"``, ``"plain"``; the path of a requirements file or ``pylock.toml``; an
             absolute path on the cluster; or a kind with its options, as launchpad and YAML write it:
             ``{"uv": {"python": "3.11"}}``, ``{"apptainer": {"image": "/images/torch.sif"}}``.
 
@@ -68,6 +75,8 @@ def _of_text(text: str) -> Environment:
         return AutoEnvironment()
     if text == "uv":
         return UvEnvironment()
+    if text == "pixi":
+        return PixiEnvironment()
     if text == "plain":
         return PlainEnvironment()
     if text.endswith((".txt", ".in", ".toml", ".lock")):
@@ -105,4 +114,5 @@ def _hashable(value: Any) -> Any:
 def _hint(text: str) -> str:
     near = difflib.get_close_matches(text, _WORDS, 1)
     meant = f'Did you mean "{near[0]}"? ' if near else ""
-    return f'{meant}"auto", "uv", "plain", a requirements file, UvEnvironment(...), or an absolute path on the cluster.'
+    words = ", ".join(f'"{word}"' for word in _WORDS)
+    return f"{meant}{words}, a requirements file, UvEnvironment(...), or an absolute path on the cluster."

@@ -6,23 +6,18 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 
 from dagster_slurm.environments import fetching, kept, target_python, uv_project, uv_tool
+from dagster_slurm.environments.building import build, one_at_a_time, shell
 from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.lock_file import Locked
 from dagster_slurm.environments.progress import megabytes
-from dagster_slurm.environments.sending import Sender
 from dagster_slurm.environments.target_python import TargetPython
 from dagster_slurm.environments.wheel_building import as_wheel
-from dagster_slurm.errors import EnvironmentUnavailable
-from dagster_slurm.remote import long_lock, rundir
 
 #: changes when environments are built in another way: older ones are left alone, and not used
 FORMAT = 1
-_PATIENCE = 3600.0
-_ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +82,7 @@ class PackedUv:
 
     def place(self) -> str:
         """Return its folder."""
-        return f"{self.site.base}/uv/{self.key()}"
+        return f"{self.site.base}/built/{self.key()}"
 
     def activation(self) -> Activation:
         """Return the lines that look it over and put it on PATH."""
@@ -101,43 +96,22 @@ class PackedUv:
             EnvironmentUnavailable: it cannot be had.
             RequestFailed: the host cannot take or build it.
         """
-        locks = kept.folder() / "locks"
-        rundir.make_private(str(locks))
-        lock = str(locks / kept.fingerprint(self.site.agent.name, self.place())[:32])
-        try:
-            with long_lock.hold(lock, 0.2):
-                self._ensure(tell, force=force)
-        except rundir.Locked:
-            tell("Another process of this machine sends the environment; waiting for it.")
-            with long_lock.hold(lock, _PATIENCE):
-                self._ensure(tell, force=force)
+        with one_at_a_time(self.site.agent.name, self.place(), tell):
+            self._ensure(tell, force=force)
 
     def _ensure(self, tell: Tell, *, force: bool) -> None:
-        site, tool = self.site, uv_tool.for_target(self.python)
-        sender = Sender(site.agent, site.base, tell, site.absent)
-        for _ in range(_ROUNDS):
-            sent = sender.send_missing([tool, *self.packages], self._fetch)
-            answer, _ = site.agent.request("build", base=site.base, order=self._order(tool, force), say=site.absent)
-            if "missing" in answer:
-                continue
-            if answer["built"]:
-                size = sum(item.size or 0 for item in self.packages)
-                tell(
-                    f"Environment {self.key()[:12]} ({self.python}; {len(self.packages)} packages, {megabytes(size)}) "
-                    f"was built in {answer['seconds']:.1f} s; {megabytes(sent)} were sent."
-                )
-            return
-        raise EnvironmentUnavailable(
-            f"packages vanish on {site.agent.name} while the environment is built",
-            details={"folder": f"{site.base}/packages"},
-            hint="Set env_base to a file system that is not purged so fast.",
-        )
+        size = sum(item.size or 0 for item in self.packages)
+        about = f"{self.key()[:12]} ({self.python}; {len(self.packages)} packages, {megabytes(size)})"
+        tool = uv_tool.for_target(self.python)
+        order = self._order(tool, force)
+        build(self.site, [tool, *self.packages], self._fetch, order=order, about=about, tell=tell)
 
     def _fetch(self, item: Locked) -> Path:
         return fetching.fetch(item, self.source.folder)
 
     def _order(self, tool: Locked, force: bool) -> dict[str, object]:
         return {
+            "kind": "uv",
             "key": self.key(),
             "python": self.python.path,
             "prelude": list(self.site.prelude),
@@ -151,9 +125,4 @@ class PackedUv:
         }
 
 
-def _lines() -> tuple[str, ...]:
-    text = (files("dagster_slurm.environments") / "sh" / "packed.sh").read_text(encoding="utf-8")
-    return tuple(line for line in text.splitlines() if not line.startswith("#"))
-
-
-_LINES = _lines()
+_LINES = shell("packed", "uv")

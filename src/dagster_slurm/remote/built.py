@@ -1,4 +1,4 @@
-"""Environments built here from packages that travelled: ``<base>/uv/<key>/``, offline, whole or not at all.
+"""Environments built here from packages that travelled: ``<base>/built/<key>/``, offline, whole or not at all.
 
 ``.dagster-slurm/`` in an environment holds ``ready`` (its key; written last, touched when it is used), ``files`` (what
 lies in it), ``about.json``, and ``bases`` (under which folders runs use it).
@@ -47,7 +47,7 @@ class NotBuilt(Exception):
 
 def folder(base: str) -> str:
     """Return the folder of all environments."""
-    return os.path.join(base, "uv")
+    return os.path.join(base, "built")
 
 
 def is_ready(path: str, key: str, runs: str = "") -> bool:
@@ -76,7 +76,8 @@ def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         base: the folder with environments and packages.
-        order: ``key``; ``python``, its path; ``prelude``; ``tool`` and ``packages``, as ``[sha256, size, file name]``;
+        order: ``kind``, "uv" or "pixi"; ``key``; ``python``, its path; ``prelude``; ``tool`` (uv, or the archive of
+            pixi-pack) and ``packages``, as ``[sha256, size, file name]``;
             ``requirements``, with hashes; ``force``, to build it anew; ``compile``, to compile its modules;
             ``about``, facts to keep.
 
@@ -102,8 +103,11 @@ def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
             return {"missing": lacking}
         temporary = tempfile.mkdtemp(prefix=_NEW + order["key"][:16] + ".", dir=folder(base))
         try:
-            _fill(base, temporary, order)
-            _publish(os.path.join(temporary, "environment"), path)
+            if order["kind"] == "pixi":
+                _unpack(base, path, order)
+            else:
+                _fill(base, temporary, order)
+                _publish(os.path.join(temporary, "environment"), path)
         except NotBuilt:
             # what disks did to a package since it came shows here: it is sent again
             if not packages.remove_damaged(base, [sha for sha, _, _ in needed]):
@@ -151,6 +155,23 @@ def _fill(base: str, temporary: str, order: Dict[str, Any]) -> None:
         _run(base, order, [*install, "-r", requirements])
     _mark(made, order)
     packages.mark_used(base, [sha for sha, _, _ in [order["tool"], *order["packages"]]])
+
+
+def _unpack(base: str, path: str, order: Dict[str, Any]) -> None:
+    """Run the self-extracting archive of pixi-pack: where the environment is to stay, since its files name that place.
+
+    Without its mark, which comes last, it counts for nothing.
+    """
+    if os.path.lexists(path):
+        remove_tree(path)
+    os.mkdir(path, 0o700)
+    try:
+        _run(base, order, ["bash", packages.path(base, order["tool"][0]), "--output-directory", path])
+        os.stat(os.path.join(path, "activate.sh"))
+        _mark(path, order)
+    except BaseException:
+        remove_tree(path)
+        raise
 
 
 def _named(base: str, sha: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,8 @@ from dagster_slurm.pipes.handles import Context
 
 _PREFIXES = ("slurm_", "slurm/")
 _RESOURCES, _DEPLOYED, _ENVIRONMENT = "resources", "pre_deployed_env_path", "environment"
-#: metadata of the public package that is read elsewhere, or that other tools put there
-_ELSEWHERE = frozenset({"pack_cmd"})
+#: of the public package: a command that packs with pixi-pack
+_PACK_COMMAND = "pack_cmd"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def from_metadata(context: Context) -> Said:
     """Return what the metadata of the step's assets say; those of an op's assets must agree.
 
     ``slurm_resources={"cpus": 8}``, ``slurm_partition="gpu"`` and the like for any sbatch option,
-    ``slurm_environment``, ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and ``resource_requirements`` as well.
+    ``slurm_environment``, ``slurm_pack_cmd``, ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and ``resource_requirements`` as well.
 
     Raises:
         ConfigurationError: an unknown option, or assets of one step that ask for different things.
@@ -73,6 +74,9 @@ def _said(metadata: Mapping[str, Any]) -> Said:
             deployed = str(value)
         elif prefix and plain == _ENVIRONMENT:
             environment = value
-        elif prefix and plain not in _ELSEWHERE:
+        elif prefix and plain == _PACK_COMMAND:
+            words = shlex.split(value) if isinstance(value, str) else list(value)
+            environment = {"pixi": {"pack_cmd": words}}
+        elif prefix:
             options[plain] = value
     return Said(merge(from_options(options), *resources), deployed, environment)

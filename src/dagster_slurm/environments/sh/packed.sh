@@ -21,7 +21,3 @@ if [ "$(environment_files | wc -l)" -lt "$(wc -l <"$ENVIRONMENT/.dagster-slurm/f
             environment_damaged "files of the environment $ENVIRONMENT are gone, perhaps purged, the first being $file"
     done <"$ENVIRONMENT/.dagster-slurm/files"
 fi
-[ -x "$ENVIRONMENT/bin/python" ] ||
-    environment_fails environment "$NODE has no $(readlink "$ENVIRONMENT/bin/python"), which the environment was built with"
-unset PYTHONHOME
-export VIRTUAL_ENV="$ENVIRONMENT" PATH="$ENVIRONMENT/bin:$PATH"
