@@ -76,7 +76,7 @@ def killed_at_random(rig: Rig, seed: int) -> int:
         worker = attempt.worker()
         assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 1.4))
+        time.sleep(chance.uniform(0, 0.9))
         worker.kill()
         worker.communicate()
         killed += worker.returncode == -signal.SIGKILL
@@ -191,7 +191,7 @@ def test_the_connection_breaks(make_cluster: Any, monkeypatch: pytest.MonkeyPatc
         play = rig.begin(attempt.command)
         play.until_begun()
         if what in ("client", "master"):
-            processes = ssh_processes(what)
+            processes = ssh_processes(own, what)
             assert processes
             for process in processes:
                 process.kill()

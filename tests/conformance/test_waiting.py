@@ -90,7 +90,7 @@ def test_a_real_job_that_starts_again_is_followed(stage: Stage, row: str) -> Non
 def test_a_batch_shell_that_is_killed(stage: Stage, row: str) -> None:
     """Nobody can write a record, and Slurm knows no more than the signal."""
     rig = stage.row(row)
-    played = rig.run("echo out; kill -9 $PPID; sleep 60", metered=False, timeout=90)
+    played = rig.run("echo out; kill -9 $(ps -o ppid= -p $PPID); sleep 60", metered=False, timeout=90)
     assert (played.cause, played.verdict.signal, played.heard.stdout) == ("signal", 9, b"out\n")
     assert played.seconds < SOON
 

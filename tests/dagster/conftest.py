@@ -11,6 +11,7 @@ from dagster_slurm.resources import targets
 from testcluster import Cluster
 from tests.clusters import cluster, make_cluster
 from tests.dagster.support import Bench, Payloads
+from tests.dagster.ui import Ui, opened
 
 __all__ = ["cluster", "make_cluster"]
 
@@ -67,6 +68,20 @@ def on(cluster: Cluster, **changes: object) -> ComputeResource:
     queue = SlurmQueueConfig(partition="compute", cpus=1, mem="100M", time_limit="00:05:00")
     slurm = SlurmResource(**{"ssh": connection(cluster), "queue": queue, **changes})
     return ComputeResource(mode="slurm", slurm=slurm, default_launcher=BashLauncher())
+
+
+@pytest.fixture(scope="session")
+def local_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """The UI, runs in processes of their own, no cluster."""
+    with opened(tmp_path_factory.mktemp("ui_home"), {"SLURM_EDGE_NODE_HOST": ""}) as ui:
+        yield ui
+
+
+@pytest.fixture(scope="session")
+def ui(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """The UI, runs in processes of their own, and the real cluster."""
+    with opened(tmp_path_factory.mktemp("ui_home"), cluster.client_environment) as ui:
+        yield ui
 
 
 @pytest.fixture

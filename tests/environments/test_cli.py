@@ -76,7 +76,7 @@ def test_gc_spares_what_a_run_uses(pushed: dict[str, str], base: Path) -> None:
     elsewhere = base.parent.parent / "other-base"
     directory = elsewhere / "runs" / "run" / "step" / "call.0"
     directory.mkdir(parents=True)
-    (directory / "job.sh").write_text(f"#!/bin/bash\nENVIRONMENT={pushed['path']}\n")
+    (directory / "environment").write_text(pushed["path"])
     (Path(pushed["path"]) / ".dagster-slurm" / "bases").write_text(f"{elsewhere}\n")
     last_used(pushed["path"], 400)
     assert "0 environments" in run("gc", "here", "--env-base", base)

@@ -1,81 +1,106 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # The body of every batch script. What stands above it (rendered, quoted) sets:
-#   RUN_DIR COMMAND[] METER[] PATH_FIRST PATH_LAST WARNING SYNC NEEDS_MODULE KILL_AFTER   and fills in the lines marked @...@ below
+#   _ds_run_dir _ds_command[] _ds_meter[] _ds_path_first _ds_path_last _ds_warning _ds_sync _ds_kill_after
+#   _ds_prelude _ds_activate
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals
 # to it, say "exit". An incomplete line of the record does not count, so each is written at once.
+# Three processes:
+#   supervisor  gets the signals, writes the record
+#   waiter      waits for the payload and tells the supervisor, through a pipe, how it ended; ignores signals
+#   payload     what is the user's own: prelude, environment, command. Nothing there reaches the others: not `set -e`, not
+#               `exit`, not a variable called JOB, not a trap.
+# In a shell that traps signals, bash 5.2 is not to be trusted with `wait` (it loses exit codes, and signals until the payload
+# ends, if one arrives in the wrong moment: 88 of 400 quick TERMs), nor with `$(...)` (its parser breaks). So the supervisor
+# does without both once its traps are set.
 # Works with bash 3.2 (macOS) and newer.
 
-JOB=${SLURM_JOB_ID:-$$}
-RESTART=${SLURM_RESTART_COUNT:-0}
-NODE=${SLURMD_NODENAME:-$HOSTNAME}
-PAYLOAD=
-SIGNALS=
-INTERRUPTED=
-KILLER=
+set +o posix
+
+_ds_job=${SLURM_JOB_ID:-$$}
+_ds_restart=${SLURM_RESTART_COUNT:-0}
+_ds_node=${SLURMD_NODENAME:-$HOSTNAME}
+_ds_payload=
+_ds_signals=
+_ds_unsent=
+_ds_kill_at=
 
 # The id of the job that won the right to run here; ours, if nobody was faster. link(2) decides, on NFS as well. A job
 # that is started again by Slurm keeps its id and its claim.
-claimed_by() {
+_ds_claimed_by() {
     if ! [ -e claim ]; then
-        printf '%s\n' "$JOB" >"claim.$JOB"
-        ln "claim.$JOB" claim 2>/dev/null || (set -C && printf '%s\n' "$JOB" >claim) 2>/dev/null
+        printf '%s\n' "$_ds_job" >"claim.$_ds_job"
+        ln "claim.$_ds_job" claim 2>/dev/null || (set -C && printf '%s\n' "$_ds_job" >claim) 2>/dev/null
     fi
     read -r winner <claim && printf '%s' "$winner"
 }
 
-# seconds since the epoch; bash 5 knows fractions, spelled as the locale wills
-now() {
-    if [ -n "$EPOCHREALTIME" ]; then printf '%s' "${EPOCHREALTIME/,/.}"; else date +%s; fi
+# writes a line of the record: $1 event, $2 its fields
+_ds_write() {
+    # seconds since the epoch; bash 5 knows fractions, spelled as the locale wills
+    now=${EPOCHREALTIME/,/.}
+    [ -n "$now" ] || printf -v now '%(%s)T' -1 2>/dev/null || now=$(date +%s)
+    printf '{"event":"%s","job":"%s","restart":%d,"time":%s,%s}\n' "$1" "$_ds_job" "$_ds_restart" "$now" "$2" >>record.jsonl
 }
 
-record() {
-    printf '{"event":"%s","job":"%s","restart":%d,"time":%s,%s}\n' "$1" "$JOB" "$RESTART" "$(now)" "$2" >>record.jsonl
-}
-
-size() {
-    if [ -e "$1" ]; then wc -c <"$1"; else echo 0; fi
-}
-
-# ends the run: $1 exit code, $2 phase ("payload", or what kept it from starting), $3 its text (JSON string)
-finish() {
-    signalled=false
+# ends the run: $1 exit code, $2 $3 $4 sizes of stdout, stderr and messages
+_ds_finish() {
+    signals=${_ds_signals# } signalled=false phase=payload text=
     # shellcheck disable=SC2249
-    case " $SIGNALS " in *" TERM "* | *" INT "* | *" HUP "*) signalled=true ;; esac
+    case " $signals " in *" TERM "* | *" INT "* | *" HUP "*) signalled=true ;; esac
     # a shell's way to say that a signal ended something; codes above are the payload's own (255: sys.exit(-1))
     { [ "$1" -le 128 ] || [ "$1" -gt 192 ]; } || signalled=true
-    record exit "$(printf '"code":%d,"signalled":%s,"signals":"%s","phase":"%s","text":%s,"sizes":{"stdout":%d,"stderr":%d,"messages":%d}' \
-        "$1" "$signalled" "${SIGNALS# }" "$2" "$3" \
-        "$(size "stdout.$RESTART")" "$(size "stderr.$RESTART")" "$(size "messages.$RESTART.jsonl")")"
+    if [ -e "early.$_ds_restart" ]; then
+        { read -r phase && read -r text; } <"early.$_ds_restart"
+    fi
+    text=${text//\\/\\\\}
+    printf -v fields '"code":%d,"signalled":%s,"signals":"%s","phase":"%s","text":"%s","sizes":{"stdout":%d,"stderr":%d,"messages":%d}' \
+        "$1" "$signalled" "$signals" "$phase" "${text//\"/\\\"}" "$2" "$3" "$4"
+    _ds_write exit "$fields"
+    rm -f "early.$_ds_restart" "stopped.$_ds_restart"
     # a job that was signalled may be requeued and needs its variables again
     [ "$signalled" = true ] || rm -f env.sh
-    [ -z "$SYNC" ] || sync record.jsonl 2>/dev/null
+    [ -z "$_ds_sync" ] || sync record.jsonl 2>/dev/null
     exit "$1"
 }
 
-forward() {
-    SIGNALS="$SIGNALS $1"
-    INTERRUPTED=1
-    [ -n "$PAYLOAD" ] || return 0
-    kill -s "$1" -- "-$PAYLOAD" 2>/dev/null
-    # what Slurm does after KillWait, nobody does for a process beside Dagster
-    if [ -n "$KILL_AFTER" ] && [ "$1" = TERM ] && [ -z "$KILLER" ]; then
-        (sleep "$KILL_AFTER" && kill -KILL -- "-$PAYLOAD") >/dev/null 2>&1 &
-        KILLER=$!
-    fi
+# Traps do as little as can be: they may run in the midst of anything.
+# shellcheck disable=SC2329
+_ds_forward() {
+    _ds_signals="$_ds_signals $1"
+    # a payload that is being started may lose a signal before its traps are reset; after that, it looks for this file
+    [ "$1" = "$_ds_warning" ] || : >"stopped.$_ds_restart"
+    if [ -n "$_ds_payload" ]; then kill -s "$1" -- "-$_ds_payload" 2>/dev/null; else _ds_unsent="$_ds_unsent $1"; fi
 }
 
-# A prelude's failing line ends the job and is named: $1 exit code, $2 its line in job.sh
+# --- payload and waiter
+
+# The payload does not begin: $1 exit code, $2 phase, $3 why. The supervisor writes it down.
+_ds_give_up() {
+    trap - ERR EXIT
+    [ ! -e "$_ds_run_dir/stopped.$_ds_restart" ] || set -- 143 before-payload "stopped before the payload began"
+    printf 'dagster-slurm: %s\n' "$3" >&2
+    printf '%s\n%s\n' "$2" "$(printf '%s' "$3" | tr -d '\000-\037')" >"$_ds_run_dir/early.$_ds_restart"
+    exit "$1"
+}
+
+# A prelude's failing line ends the job and is named: $1 exit code, $2 how many lines it is below `eval`. A command that
+# fails within a file that the prelude reads is that file's business.
 # shellcheck disable=SC2329
-prelude_failed() {
-    cd "$RUN_DIR" || exit 66
-    text=$(sed -n "$2p" job.sh | tr -d '\000-\037')
-    printf 'dagster-slurm: the prelude failed with exit code %d at: %s\n' "$1" "$text" >&2
-    text=${text//\\/\\\\}
-    finish "$1" prelude "\"${text//\"/\\\"}\""
+_ds_line_failed() {
+    [ "${BASH_SOURCE[1]}" = "${BASH_SOURCE[0]}" ] || return 0
+    line=$(printf '%s\n' "$_ds_prelude" | sed -n "$(($2 + 1))p")
+    _ds_give_up "$1" prelude "${line:-$BASH_COMMAND}"
+}
+
+# ... and one that leaves by itself (`exit`, an unset variable under `set -u`)
+# shellcheck disable=SC2329
+_ds_left() {
+    if [ "$1" -eq 0 ]; then set -- 1; fi
+    _ds_give_up "$1" prelude "it left before the payload began"
 }
 
 # `module` is a shell function that only login shells define
-provide_module() {
+_ds_provide_module() {
     for init in "${MODULESHOME:-/nonexistent}/init/bash" "${LMOD_PKG:-/nonexistent}/init/bash" \
         /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh /etc/profile.d/modules.sh /usr/share/modules/init/bash \
         /usr/share/lmod/lmod/init/bash; do
@@ -85,81 +110,140 @@ provide_module() {
     done
 }
 
-PAYLOAD_UMASK=$(umask)
-umask 077
-cd "$RUN_DIR" || {
-    echo "dagster-slurm: $NODE does not see the run directory $RUN_DIR" >&2
-    exit 66
+_ds_run() {
+    trap - TERM INT HUP
+    [ -z "$_ds_warning" ] || trap : "$_ds_warning"
+    umask "$_ds_umask"
+    [ ! -e "stopped.$_ds_restart" ] || _ds_give_up
+    [ -z "$_ds_prelude" ] || _ds_provide_module
+    trap '_ds_left $?' EXIT
+    trap '_ds_line_failed $? $((LINENO - _ds_line))' ERR
+    _ds_line=$LINENO; eval "$_ds_prelude"
+    trap - ERR
+    eval "$_ds_activate"
+    set +eux
+    trap - EXIT
+    cd "$_ds_run_dir" || exit 66
+    # shellcheck disable=SC1091
+    . ./env.sh || _ds_give_up 66 environment "env.sh cannot be read"
+    # srun inside the job hands the job's environment on, whatever --export said to sbatch
+    export SLURM_EXPORT_ENV=ALL
+    _ds_path=$_ds_path_first:$PYTHONPATH:$_ds_path_last
+    while [ "$_ds_path" != "${_ds_path/::/:}" ]; do _ds_path=${_ds_path/::/:}; done
+    _ds_path=${_ds_path#:}
+    export PYTHONPATH="${_ds_path%:}"
+    export DAGSTER_SLURM_JOB_ID="$_ds_job" DAGSTER_SLURM_RESTART="$_ds_restart" DAGSTER_SLURM_RUN_DIR="$_ds_run_dir"
+    cd work || _ds_give_up 66 environment "the working directory is gone"
+    # the meter is a small Python program; a node without Python does without it
+    if [ -n "${_ds_meter[0]}" ] && command -v "${_ds_meter[0]}" >/dev/null 2>&1; then
+        _ds_command=("${_ds_meter[@]}" "$_ds_run_dir/record.jsonl" "$_ds_restart" "${_ds_command[@]}")
+    fi
+    exec -- "${_ds_command[@]}"
 }
-[ "$(claimed_by)" = "$JOB" ] || exit 0
 
-trap 'forward TERM' TERM
-trap 'forward INT' INT
-trap 'forward HUP' HUP
-# shellcheck disable=SC2064
-[ -z "$WARNING" ] || trap "forward $WARNING" "$WARNING"
+_ds_wait() {
+    trap '' TERM INT HUP PIPE ${_ds_warning:+"$_ds_warning"}
+    exec 8>&1
+    # job control gives the payload a process group of its own, so that a signal reaches all of it and not us
+    set -m
+    _ds_run </dev/null >>"stdout.$_ds_restart" 2>>"stderr.$_ds_restart" 8>&- &
+    payload=$!
+    set +m
+    # a supervisor that was ended before its traps were set cannot forward anything
+    echo "pid $payload" >&8 2>/dev/null || kill -KILL -- "-$payload"
+    # NFS clients hold written bytes back; a reader on another host would see them late
+    if [ -n "$_ds_sync" ]; then
+        (while sleep 1 && kill -0 $$; do _ds_sync_files; done) >/dev/null 2>&1 8>&- &
+        syncer=$!
+    fi
+    wait "$payload"
+    code=$?
+    # what the payload left behind in its group must not write after the sizes are taken
+    kill -KILL -- "-$payload" 2>/dev/null
+    if [ -n "$_ds_sync" ]; then
+        kill "$syncer"
+        _ds_sync_files
+    fi 2>/dev/null
+    printf 'end %d %d %d %d\n' "$code" "$(_ds_size "stdout.$_ds_restart")" "$(_ds_size "stderr.$_ds_restart")" \
+        "$(_ds_size "messages.$_ds_restart.jsonl")" >&8 2>/dev/null
+}
 
-: >>"stdout.$RESTART" && : >>"stderr.$RESTART" && : >>"messages.$RESTART.jsonl"
-# the payload always writes to messages.jsonl; files of a restarted job do not mix
-ln -sfn "messages.$RESTART.jsonl" messages.jsonl
-record start "$(printf '"node":"%s","nodes":"%s","count":%d,"cluster":"%s","partition":"%s","cpus":%d,"gpus":%d,"mem":%d' \
-    "$NODE" "${SLURM_JOB_NODELIST:-$NODE}" "${SLURM_JOB_NUM_NODES:-1}" "${SLURM_CLUSTER_NAME:-}" \
-    "${SLURM_JOB_PARTITION:-}" "${SLURM_CPUS_ON_NODE:-0}" "${SLURM_GPUS_ON_NODE:-0}" "${SLURM_MEM_PER_NODE:-0}")"
+_ds_sync_files() {
+    sync "stdout.$_ds_restart" "stderr.$_ds_restart" "messages.$_ds_restart.jsonl"
+}
 
-# the meter is a small Python program; a node without Python does without it
-if [ -n "${METER[0]}" ] && command -v "${METER[0]}" >/dev/null 2>&1; then
-    METER=("${METER[@]}" "$RUN_DIR/record.jsonl" "$RESTART")
-else
-    METER=()
-fi
+_ds_size() {
+    if [ -e "$1" ]; then wc -c <"$1"; else echo 0; fi
+}
 
-exec 3>&1 4>&2 >>"stdout.$RESTART" 2>>"stderr.$RESTART"
-[ -z "$NEEDS_MODULE" ] || provide_module
-trap 'prelude_failed $? $LINENO' ERR
-# @prelude@
-trap - ERR
-# @activate@
-cd "$RUN_DIR" || exit 66
-# shellcheck disable=SC1091
-. ./env.sh || finish 66 environment '"env.sh cannot be read"'
-# srun inside the job hands the job's environment on, whatever --export said to sbatch
-export SLURM_EXPORT_ENV=ALL
-export PYTHONPATH="${PATH_FIRST:+$PATH_FIRST:}${PYTHONPATH:+$PYTHONPATH:}$PATH_LAST"
-export DAGSTER_SLURM_JOB_ID="$JOB" DAGSTER_SLURM_RESTART="$RESTART" DAGSTER_SLURM_RUN_DIR="$RUN_DIR"
-cd work || finish 66 environment '"the working directory is gone"'
-[ -z "$INTERRUPTED" ] || { cd .. && finish 143 before-payload '"stopped before the payload began"'; }
+# --- the supervisor
 
-exec >&3 2>&4 3>&- 4>&-
+_ds_begin() {
+    _ds_umask=$(umask)
+    umask 077
+    cd "$_ds_run_dir" || {
+        echo "dagster-slurm: $_ds_node does not see the run directory $_ds_run_dir" >&2
+        exit 66
+    }
+    [ "$(_ds_claimed_by)" = "$_ds_job" ] || exit 0
+    # Slurm may start a job again that ended by itself; that end stands
+    [ "$_ds_restart" = 0 ] || ! grep -q '"event":"exit".*"signalled":false' record.jsonl || exit 0
 
-# job control gives the payload a process group of its own, so that a signal reaches all of it and not us
-umask "$PAYLOAD_UMASK"
-set -m
-"${METER[@]}" "${COMMAND[@]}" </dev/null >>"../stdout.$RESTART" 2>>"../stderr.$RESTART" &
-PAYLOAD=$!
-set +m
-umask 077
-cd .. || exit 66
-[ -z "$INTERRUPTED" ] || forward TERM
+    : >>"stdout.$_ds_restart" && : >>"stderr.$_ds_restart" && : >>"messages.$_ds_restart.jsonl"
+    # the payload always writes to messages.jsonl; files of a restarted job do not mix
+    ln -sfn "messages.$_ds_restart.jsonl" messages.jsonl
+}
 
-# NFS clients hold written bytes back; a reader on another host would see them late
-if [ -n "$SYNC" ]; then
-    (while sleep 1; do sync "stdout.$RESTART" "stderr.$RESTART" "messages.$RESTART.jsonl"; done) >/dev/null 2>&1 &
-    SYNCER=$!
-fi
+_ds_say_start() {
+    printf -v fields '"node":"%s","nodes":"%s","count":%d,"cluster":"%s","partition":"%s","cpus":%d,"gpus":%d,"mem":%d' \
+        "$_ds_node" "${SLURM_JOB_NODELIST:-$_ds_node}" "${SLURM_JOB_NUM_NODES:-1}" "${SLURM_CLUSTER_NAME:-}" \
+        "${SLURM_JOB_PARTITION:-}" "${SLURM_CPUS_ON_NODE:-0}" "${SLURM_GPUS_ON_NODE:-0}" "${SLURM_MEM_PER_NODE:-0}"
+    _ds_write start "$fields"
+}
 
-# a trap interrupts `wait`, which then tells the signal and not the payload's exit code: wait again
-while :; do
-    INTERRUPTED=
-    wait "$PAYLOAD"
-    status=$?
-    [ "$status" -eq 127 ] && [ -n "$code" ] || code=$status
-    [ -n "$INTERRUPTED" ] || break
-done
-# what the payload left behind in its group must not write after the sizes are taken
-kill -KILL -- "-$PAYLOAD" 2>/dev/null
-[ -z "$KILLER" ] || kill "$KILLER" 2>/dev/null
-[ -z "$SYNC" ] || {
-    kill "$SYNCER"
-    sync "stdout.$RESTART" "stderr.$RESTART" "messages.$RESTART.jsonl"
-} 2>/dev/null
-finish "$code" payload null
+_ds_main() {
+    _ds_begin
+    exec 9< <(_ds_wait)
+    trap '_ds_forward TERM' TERM
+    trap '_ds_forward INT' INT
+    trap '_ds_forward HUP' HUP
+    # shellcheck disable=SC2064
+    [ -z "$_ds_warning" ] || trap "_ds_forward $_ds_warning" "$_ds_warning"
+    _ds_say_start
+    _ds_listen
+}
+
+# Listens to the waiter until the payload has ended. A signal that comes in a bad moment is seen within a second.
+_ds_listen() {
+    while :; do
+        read -r -t 1 -u 9 -a said
+        heard=$?
+        case $heard:${said[0]} in
+            0:pid)
+                _ds_payload=${said[1]}
+                for unsent in $_ds_unsent; do kill -s "$unsent" -- "-$_ds_payload" 2>/dev/null; done
+                ;;
+            0:end) _ds_finish "${said[@]:1}" ;;
+            *) [ -z "$_ds_payload" ] || kill -0 "$_ds_payload" 2>/dev/null || _ds_last_words ;;
+        esac
+        _ds_kill_in_time
+        # a waiter that was killed says no more, at once (before bash 4, that looks like a second of silence)
+        [ "$heard" -eq 0 ] || [ "$heard" -gt 128 ] || [ "${BASH_VERSINFO[0]}" -lt 4 ] || sleep 1
+    done
+}
+
+# The payload ended a moment ago, or somebody killed it with the waiter.
+_ds_last_words() {
+    if read -r -t 1 -u 9 -a said; then _ds_finish "${said[@]:1}"; else _ds_finish 137 0 0 0; fi
+}
+
+# What Slurm does after KillWait, nobody does for a process beside Dagster.
+_ds_kill_in_time() {
+    case "$_ds_kill_after:$_ds_signals " in
+        ?*:*" TERM "*) _ds_kill_at=${_ds_kill_at:-$((SECONDS + _ds_kill_after))} ;;
+        *) return 0 ;;
+    esac
+    [ "$SECONDS" -le "$_ds_kill_at" ] || kill -KILL -- "-$_ds_payload" 2>/dev/null
+}
+
+_ds_main

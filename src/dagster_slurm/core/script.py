@@ -24,7 +24,7 @@ def render_job(spec: RunSpec, *, slurm: bool = True) -> str:
         slurm: with ``#SBATCH`` lines; without them for a process beside Dagster.
     """
     header = _header(spec) if slurm else []
-    return "\n".join(["#!/bin/bash", *header, *_variables(spec, slurm=slurm), "", _filled(spec)])
+    return "\n".join(["#!/bin/bash", *header, *_variables(spec, slurm=slurm), "", _BODY])
 
 
 def render_environment(variables: Mapping[str, str]) -> str:
@@ -51,25 +51,14 @@ def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
     signal = spec.resources.signal_before_timeout
     warning = "" if signal is None else parse_signal(signal)[0]
     return [
-        f"RUN_DIR={shlex.quote(spec.paths.directory)}",
-        f"COMMAND=({shlex.join(spec.command)})",
-        f"METER=({shlex.join(spec.meter)})",
-        f"PATH_FIRST={shlex.quote(':'.join(spec.python_path[0]))}",
-        f"PATH_LAST={shlex.quote(':'.join(spec.python_path[1]))}",
-        f"WARNING={'' if warning in ('TERM', 'INT', 'HUP') else shlex.quote(warning)}",
-        f"SYNC={'1' if spec.sync else ''}",
-        f"KILL_AFTER={'' if slurm else LOCAL_KILL_WAIT}",
-        f"NEEDS_MODULE={'1' if spec.prelude else ''}",
+        f"_ds_run_dir={shlex.quote(spec.paths.directory)}",
+        f"_ds_command=({shlex.join(spec.command)})",
+        f"_ds_meter=({shlex.join(spec.meter)})",
+        f"_ds_path_first={shlex.quote(':'.join(spec.python_path[0]))}",
+        f"_ds_path_last={shlex.quote(':'.join(spec.python_path[1]))}",
+        f"_ds_warning={'' if warning in ('TERM', 'INT', 'HUP') else shlex.quote(warning)}",
+        f"_ds_sync={'1' if spec.sync else ''}",
+        f"_ds_kill_after={'' if slurm else LOCAL_KILL_WAIT}",
+        f"_ds_prelude={shlex.quote(chr(10).join(spec.prelude))}",
+        f"_ds_activate={shlex.quote(chr(10).join(spec.activate))}",
     ]
-
-
-def _filled(spec: RunSpec) -> str:
-    lines: list[str] = []
-    for line in _BODY.splitlines():
-        if line == "# @prelude@":
-            lines += spec.prelude
-        elif line == "# @activate@":
-            lines += spec.activate
-        else:
-            lines.append(line)
-    return "\n".join(lines) + "\n"

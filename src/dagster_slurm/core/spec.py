@@ -11,9 +11,20 @@ from dagster_slurm.core.names import digest, folder_name, job_name
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.errors import ConfigurationError
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 #: the protocol's own; a value of the user's would break the run
-_OURS = ("DAGSTER_PIPES_CONTEXT", "DAGSTER_PIPES_MESSAGES", "SLURM_EXPORT_ENV")
+_OURS = (
+    "DAGSTER_PIPES_CONTEXT",
+    "DAGSTER_PIPES_MESSAGES",
+    "DAGSTER_SLURM_DATA_BASE",
+    "DAGSTER_SLURM_JOB_ID",
+    "DAGSTER_SLURM_PAYLOAD_DIR",
+    "DAGSTER_SLURM_RESTART",
+    "DAGSTER_SLURM_RUN_DIR",
+    "SLURM_EXPORT_ENV",
+)
+#: bash sets them and lets nobody else do so
+_BASHS = ("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID")
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,9 @@ def check_environment(variables: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(
                 f"{name!r} is not a name for an environment variable", hint="Use letters, digits and underscores."
             )
-        if name in _OURS:
+        if name in _BASHS:
+            raise ConfigurationError(f"the environment variable {name} is bash's own", hint="Use another name.")
+        if name in _OURS or name.startswith("_ds_"):
             raise ConfigurationError(f"the environment variable {name} is set by dagster-slurm", hint="Leave it out.")
         if "\0" in str(value):
             raise ConfigurationError(f"the value of the environment variable {name} has a NUL character")

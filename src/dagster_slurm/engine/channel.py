@@ -130,5 +130,5 @@ class Channel:
             error = CannotConnect(f"the connection to {self._name} broke: {problem}")
         if not self._closed:
             self._closed = True
+            self._on_end(self, error)  # first: to end an agent that hangs takes a while
             self._stream.close()
-            self._on_end(self, error)

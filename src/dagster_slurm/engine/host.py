@@ -265,10 +265,11 @@ class Host:
             if self._channel is channel:
                 self._channel = None
                 pending, self._pending = self._pending, {}
-        channel.close()
+        # first, since an agent that hangs is given some time to end
         for item in pending.values():
             item.set(error)
         self._wake.set()
+        channel.close()
 
     # --- the thread that keeps things going
 

@@ -81,5 +81,11 @@ class Launch:
             ("job.sh", 0o700, render_job(self.spec, slurm=slurm).encode()),
             ("env.sh", 0o600, variables.encode("utf-8", "surrogateescape")),
             ("context.json", 0o600, self.context),
+            *self._environment(),
             *((name, 0o600, b"") for name in _POLLED),
         ]
+
+    def _environment(self) -> list[tuple[str, int, bytes]]:
+        """Return what tells cleaners which environment is in use."""
+        folder = self.prepared.activation().folder if self.prepared is not None else ""
+        return [("environment", 0o600, folder.encode("utf-8", "surrogateescape"))] if folder else []

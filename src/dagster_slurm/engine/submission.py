@@ -23,7 +23,7 @@ class Submitted:
     Args:
         job: ``id``, ``cluster``, ``time`` of submission (seconds since the epoch, by the host's clock).
         adopted: it was there before.
-        doubtful: a reply was lost on the way, so that a second submission may land late.
+        doubtful: there was a submission before this one, by whomever, that may land late.
         answered: when the answer came, in seconds of this machine's monotonic clock.
     """
 
@@ -137,7 +137,7 @@ def _adopt(answer: dict[str, Any], *, doubtful: bool) -> Submitted:
     job: dict[str, Any] = dict(answer["job"]) if answer["job"] else {"id": winner}
     if winner and winner != str(job["id"]):
         job, doubtful = {**job, "id": winner}, True
-    return Submitted(job, bool(answer["adopted"]), doubtful, time.monotonic())
+    return Submitted(job, bool(answer["adopted"]), doubtful or bool(job.get("doubtful")), time.monotonic())
 
 
 def cancel(host: Host, scheduler: Scheduler, launch: Launch, within: float | None = None) -> list[str]:

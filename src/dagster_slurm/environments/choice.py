@@ -54,8 +54,8 @@ def parse(named: Named) -> Environment:
     """Return the environment that a user named.
 
     Args:
-        named: an environment; ``"auto"``, ``"uv"``, ``"pixi"``, ``"plain"``; the path of a requirements file or ``pylock.toml``; an
-            absolute path on the cluster; or a kind with its options, as launchpad and YAML write it:
+        named: an environment; ``"auto"``, ``"uv"``, ``"pixi"``, ``"plain"``; the path of a requirements file or
+            ``pylock.toml``; an absolute path on the cluster; or a kind with its options, as metadata and YAML write it:
             ``{"uv": {"python": "3.11"}}``, ``{"apptainer": {"image": "/images/torch.sif"}}``.
 
     Raises:

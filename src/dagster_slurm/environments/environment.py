@@ -38,12 +38,14 @@ class Activation:
     Args:
         python: the Python for payloads in Python: a name on PATH, or a path.
         lines: shell lines for the job script.
-        prefix: words around each command of the environment; see :mod:`.prefix`. Empty: none.
+        prefix: words before each command of the environment; see :mod:`.prefix`. Empty: none.
+        folder: the environment's folder on the host, which is in use as long as the job may run; empty: none.
     """
 
     python: str
     lines: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
+    folder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,7 @@ class PackedPixi:
 
     def activation(self) -> Activation:
         """Return the lines that look it over and activate it."""
-        return Activation("python", (f"ENVIRONMENT={shlex.quote(self.place())}", *_LINES))
+        return Activation("python", (f"_ds_environment={shlex.quote(self.place())}", *_LINES), folder=self.place())
 
     def ensure(self, tell: Tell, *, force: bool = False) -> None:
         """Pack here, send, and unpack there; one process of this machine does, others wait.

@@ -48,13 +48,13 @@ class PredeployedEnvironment:
     def prepare(self, site: Site) -> Present:  # noqa: ARG002 - it is the same everywhere
         """Return it; whether it is there shows in the job, on the node that needs it."""
         lines = (
-            f"ENVIRONMENT={shlex.quote(self.path)}",
-            'if [ -r "$ENVIRONMENT/activate.sh" ]; then . "$ENVIRONMENT/activate.sh"',
-            'elif [ -x "$ENVIRONMENT/bin/python" ]; then export PATH="$ENVIRONMENT/bin:$PATH"',
-            'else echo "dagster-slurm: no activate.sh and no bin/python in $ENVIRONMENT on $NODE" >&2',
-            """    finish 66 environment '"the environment is not there"'""",
+            f"_ds_environment={shlex.quote(self.path)}",
+            'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
+            'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
+            'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
             "fi",
             # one that `dagster-slurm env push` made: it was used now
-            'touch -c "$ENVIRONMENT/.dagster-slurm/ready" 2>/dev/null || true',
+            'touch -c "$_ds_environment/.dagster-slurm/ready" 2>/dev/null || true',
         )
-        return Present(f"predeployed {self.path}", Activation("python", lines))
+        activation = Activation("python", lines, folder=self.path)
+        return Present(f"predeployed {self.path}", activation)

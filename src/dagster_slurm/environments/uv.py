@@ -87,7 +87,7 @@ class PackedUv:
     def activation(self) -> Activation:
         """Return the lines that look it over and put it on PATH."""
         path = self.place()
-        return Activation(f"{path}/bin/python", (f"ENVIRONMENT={shlex.quote(path)}", *_LINES))
+        return Activation(f"{path}/bin/python", (f"_ds_environment={shlex.quote(path)}", *_LINES), folder=path)
 
     def ensure(self, tell: Tell, *, force: bool = False) -> None:
         """Send what is missing and build; one process of this machine does, others wait.

@@ -3,6 +3,7 @@
 Nothing else is started on a login node. It leaves nothing behind.
 """
 
+import contextlib
 import os
 import queue
 import select
@@ -16,7 +17,7 @@ from . import cleaning, frames, packages, rundir, store
 from .commands import CommandMissing, Commands
 from .follow import Follower
 from .queues import Queues, private_folder
-from .requests import Refused, Requests
+from .requests import Ending, Refused, Requests
 
 _POOL = 4
 _HEARTBEAT = 15.0
@@ -65,7 +66,8 @@ class Agent:
                 self._take(head, body)
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, and nothing half done."""
+        self._requests.finish()
         for incoming in self._incoming.values():
             incoming.discard()
         self._arriving.close()
@@ -96,7 +98,8 @@ class Agent:
         while True:
             head, body = self._work.get()
             method: Callable[..., Any] = getattr(self._requests, head["op"])
-            self._answer(head, body, lambda h, b, m=method: m(h, b) if h["op"] == "submit" else m(h))
+            with contextlib.suppress(BrokenPipeError):  # whoever asked is gone; others may still be waited for
+                self._answer(head, body, lambda h, b, m=method: m(h, b) if h["op"] == "submit" else m(h))
 
     def _answer(self, head: Dict[str, Any], body: bytes, method: Callable[[Dict[str, Any], bytes], Any]) -> None:
         extra = b""
@@ -105,6 +108,8 @@ class Agent:
             if isinstance(result, tuple):
                 result, extra = cast("Tuple[Dict[str, Any], bytes]", result)
             answer: Dict[str, Any] = {"re": head.get("id"), "ok": result}
+        except Ending:
+            return
         except Exception as error:  # noqa: BLE001 - a fault of ours must reach the person at the other end, not a log here
             answer, extra = {"re": head.get("id"), "error": _facts(error)}, b""
         if head.get("id") is not None:

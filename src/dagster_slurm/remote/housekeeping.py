@@ -2,13 +2,11 @@
 
 import contextlib
 import os
-import shlex
 import time
 from typing import Any, Dict, Iterator, List, Set
 
 from . import built, cleaning, packages, rundir
 
-_USED_AS = "ENVIRONMENT="
 #: an environment used so lately may be that of a job that is just being submitted, in seconds
 _JUST_USED = 3600.0
 
@@ -84,7 +82,9 @@ def _bases(path: str) -> List[str]:
 
 def _in_use(bases: Set[str]) -> Set[str]:
     """Return the environments of all runs below some bases that have not ended."""
-    return {path for base in bases for directory in _unfinished(base) for path in _environment_of(directory)}
+    return {
+        rundir.read_text(os.path.join(directory, "environment")) for base in bases for directory in _unfinished(base)
+    }
 
 
 def _unfinished(base: str) -> Iterator[str]:
@@ -94,12 +94,3 @@ def _unfinished(base: str) -> Iterator[str]:
         ended = any('"event":"exit"' in line and '"signalled":false' in line for line in record)
         if not ended and cleaning.outcome(directory) is None:
             yield directory
-
-
-def _environment_of(directory: str) -> Iterator[str]:
-    """Yield what the job script calls its environment."""
-    for line in rundir.read_text(os.path.join(directory, "job.sh")).split("\n"):
-        if line.startswith(_USED_AS):
-            with contextlib.suppress(ValueError):
-                for path in shlex.split(line[len(_USED_AS) :]):
-                    yield path

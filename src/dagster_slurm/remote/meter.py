@@ -11,17 +11,29 @@ import sys
 from typing import List
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+#: signals that are the payload's to answer
+_ANSWERED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGQUIT,
+    signal.SIGALRM,
+)
 
 
 def main(record: str, restart: int, command: List[str]) -> int:
     """Run the command; return the exit code for a shell."""
     # The whole process group gets a signal; the payload answers it. A handler that does nothing is not inherited by the
-    # payload, as SIG_IGN would be.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT):
+    # payload, as SIG_IGN would be. Blocked until the payload has its own again, or one could be lost in between.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ANSWERED)
+    for number in _ANSWERED:
         signal.signal(number, lambda _signal, _frame: None)
     pid = os.fork()
     if pid == 0:
         _become(command)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
     _, status, usage = os.wait4(pid, 0)
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     kibibytes = usage.ru_maxrss // 1024 if sys.platform == "darwin" else usage.ru_maxrss
@@ -38,9 +50,11 @@ def main(record: str, restart: int, command: List[str]) -> int:
 
 
 def _become(command: List[str]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT):
+    for number in _ANSWERED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and that would be inherited
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
     try:
         os.execvp(command[0], command)
     except OSError as error:

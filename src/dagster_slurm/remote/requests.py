@@ -1,15 +1,16 @@
 """What the agent does when it is asked: one method per request. Each may be repeated after a crash or a lost reply."""
 
+import contextlib
 import getpass
 import json
 import os
 import platform
 import threading
 import time
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, ContextManager, Dict, Generator, List, Optional, Set, Tuple
 
 from . import built, cleaning, housekeeping, packages, pythons, rundir, store
-from .commands import Commands
+from .commands import Commands, clean_environment
 from .direct import Direct
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 
@@ -26,6 +27,10 @@ class Refused(Exception):
         self.answer: Dict[str, Any] = dict(facts, kind=kind, text=text)
 
 
+class Ending(Exception):
+    """We are about to end: the request is left to the next agent, and not answered."""
+
+
 class Requests:
     """The requests that are answered once, each in a thread of a small pool."""
 
@@ -34,6 +39,15 @@ class Requests:
         self._queues = queues
         self._direct = Direct()
         self._sweeping = threading.Lock()
+        self._starts = threading.Condition()
+        self._starting = 0
+        self._finished = False
+
+    def finish(self) -> None:
+        """Begin no more jobs, and see those through that are being submitted: nobody else would note their ids."""
+        with self._starts:
+            self._finished = True
+            self._starts.wait_for(lambda: not self._starting, SUBMIT_TIMEOUT)
 
     def hello(self, head: Head) -> Dict[str, Any]:
         """Say who and where we are, and what the client's folder names mean here."""
@@ -76,8 +90,10 @@ class Requests:
             job = None if fresh else self._look_up(head, directory, renew)
             adopted = job is not None
             renew()
-            job = job or self._start(head, directory)
-            rundir.write_whole(os.path.join(directory, rundir.JOB_ID), json.dumps(job).encode())
+            with self._unbroken():
+                # Of a submission before this one, nobody knows whether it will land yet.
+                job = dict(job or self._start(head, directory), doubtful=not fresh)
+                rundir.write_whole(os.path.join(directory, rundir.JOB_ID), json.dumps(job).encode())
             if rest:
                 raise Refused("protocol", "%d bytes too many" % len(rest))
         self._sweep_sometimes(head)
@@ -188,7 +204,7 @@ class Requests:
 
     def _start(self, head: Head, directory: str) -> Dict[str, Any]:
         if head["kind"] == "direct":
-            return dict(self._direct.start(directory, dict(os.environ)), cluster="")
+            return dict(self._direct.start(directory, clean_environment(dict(os.environ))), cluster="")
         result = self._commands.run(head["submit"], SUBMIT_TIMEOUT, cwd=directory, job=True)
         for line in reversed(result.out.strip().split("\n")):
             job, _, cluster = line.strip().partition(";")
@@ -196,6 +212,20 @@ class Requests:
                 return {"id": job, "cluster": cluster, "time": round(time.time(), 3)}
         text = (result.err.strip() + "\n" + result.out.strip()).strip()
         raise Refused("sbatch", text or "sbatch gave no answer", command=head["submit"], code=result.code)
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Generator[None, None, None]:
+        """What is done here is done to its end, even if the channel ends meanwhile."""
+        with self._starts:
+            if self._finished:
+                raise Ending
+            self._starting += 1
+        try:
+            yield
+        finally:
+            with self._starts:
+                self._starting -= 1
+                self._starts.notify_all()
 
     @staticmethod
     def _lock(directory: str) -> ContextManager[Callable[[], None]]:

@@ -32,7 +32,8 @@ def from_metadata(context: Context) -> Said:
     """Return what the metadata of the step's assets say; those of an op's assets must agree.
 
     ``slurm_resources={"cpus": 8}``, ``slurm_partition="gpu"`` and the like for any sbatch option,
-    ``slurm_environment``, ``slurm_pack_cmd``, ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and ``resource_requirements`` as well.
+    ``slurm_environment``, ``slurm_pack_cmd``, ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and
+    ``resource_requirements`` as well.
 
     Raises:
         ConfigurationError: an unknown option, or assets of one step that ask for different things.

@@ -20,6 +20,8 @@ from dagster_slurm.errors import HostError
 #: how much of the end of standard error is looked at, in bytes
 STDERR_TAIL = 16_384
 
+#: seconds for which a process that is to end by itself can still say something
+_READER_GRACE = 0.5
 #: seconds between asking a process to end (TERM) and ending it (KILL)
 _TERM_GRACE = 1.0
 
@@ -113,7 +115,9 @@ class ProcessStream:
                 return
             try:
                 _hang_up(self._write)
-                self._wait(self._grace)
+                if not self._wait(min(self._grace, _READER_GRACE)):
+                    self._stop_reading()  # it may wait for us to take what it says
+                    self._wait(max(self._grace - _READER_GRACE, 0))
             finally:
                 self._end()
                 self._closed = True
@@ -137,6 +141,9 @@ class ProcessStream:
             if not self._wait(_TERM_GRACE):
                 self._process.kill()
                 self._process.wait()
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123  # only its descriptor matters
             os.dup2(nothing.fileno(), self._read, inheritable=False)
 

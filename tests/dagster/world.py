@@ -1,0 +1,69 @@
+"""A code location as users have one. Runs of it are launched in processes of their own, as the UI launches them.
+
+What an asset runs is said in its config, so that one location serves for all tests.
+"""
+
+import os
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_slurm import (
+    ComputeResource,
+    SlurmQueueConfig,
+    SlurmResource,
+    SSHConnectionResource,
+)
+
+
+class Plan(dg.Config):
+    """What to run, and where."""
+
+    where: str = "local"
+    payload: str
+    extras: dict[str, Any] = Field(default={})
+    resources: dict[str, Any] = Field(default={})
+
+
+def run(context: dg.AssetExecutionContext, config: Plan) -> Any:
+    compute: ComputeResource = getattr(context.resources, config.where)
+    return compute.run(
+        context=context, payload_path=config.payload, extras=config.extras, extra_slurm_opts=config.resources
+    )
+
+
+KEYS = {"local", "slurm", "slurm_keep"}
+
+
+@dg.asset(required_resource_keys=KEYS)
+def plain(context: dg.AssetExecutionContext, config: Plan):
+    return run(context, config)
+
+
+@dg.asset(required_resource_keys=KEYS, retry_policy=dg.RetryPolicy(max_retries=3))
+def patient(context: dg.AssetExecutionContext, config: Plan):
+    """Dagster runs the step again if it fails."""
+    return run(context, config)
+
+
+def resources() -> dict[str, ComputeResource]:
+    ssh = SSHConnectionResource.from_env() if os.environ.get("SLURM_EDGE_NODE_HOST") else None
+    slurm = SlurmResource(ssh=ssh, queue=SlurmQueueConfig(partition="compute", mem="100M", time_limit="00:10:00"))
+    return {
+        "local": ComputeResource(mode="local"),
+        "slurm": ComputeResource(mode="slurm", slurm=slurm),
+        "slurm_keep": ComputeResource(mode="slurm", slurm=slurm, forward_termination=False),
+    }
+
+
+def job(name: str, executor: dg.ExecutorDefinition) -> Any:
+    return dg.define_asset_job(f"{name}_{executor.name}", selection=[name], executor_def=executor)
+
+
+EXECUTORS = (dg.in_process_executor, dg.multiprocess_executor)
+defs = dg.Definitions(
+    assets=[plain, patient],
+    jobs=[job(name, executor) for name in ("plain", "patient") for executor in EXECUTORS],
+    resources=resources(),
+)
