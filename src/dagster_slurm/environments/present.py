@@ -47,14 +47,18 @@ class PredeployedEnvironment:
 
     def prepare(self, site: Site) -> Present:  # noqa: ARG002 - it is the same everywhere
         """Return it; whether it is there shows in the job, on the node that needs it."""
-        lines = (
-            f"_ds_environment={shlex.quote(self.path)}",
-            'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
-            'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
-            'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
-            "fi",
-            # one that `dagster-slurm env push` made: it was used now
-            'touch -c "$_ds_environment/.dagster-slurm/ready" 2>/dev/null || true',
-        )
-        activation = Activation("python", lines, folder=self.path)
-        return Present(f"predeployed {self.path}", activation)
+        return Present(f"predeployed {self.path}", predeployed(self.path))
+
+
+def predeployed(path: str) -> Activation:
+    """Return the activation of a folder on the target."""
+    lines = (
+        f"_ds_environment={shlex.quote(path)}",
+        'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
+        'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
+        'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
+        "fi",
+        # one that `dagster-slurm env push` made: it was used now
+        'touch -c "$_ds_environment/.dagster-slurm/ready" 2>/dev/null || true',
+    )
+    return Activation("python", lines, folder=path)

@@ -9,29 +9,19 @@ import threading
 import time
 from typing import Any, Callable, ContextManager, Dict, Generator, List, Optional, Set, Tuple
 
-from . import built, cleaning, housekeeping, packages, pythons, rundir, store
+from . import cleaning, rundir, store
 from .commands import Commands, clean_environment
 from .direct import Direct
+from .environment_requests import EnvironmentRequests, environment_is_ready
 from .queues import COMMAND_TIMEOUT, Queues, base_id
+from .refused import Ending, Refused, check_base
 
 SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 
 
-class Refused(Exception):
-    """A request that cannot be carried out: a kind that the client knows, and facts."""
-
-    def __init__(self, kind: str, text: str, **facts: Any) -> None:
-        super().__init__(text)
-        self.answer: Dict[str, Any] = dict(facts, kind=kind, text=text)
-
-
-class Ending(Exception):
-    """We are about to end: the request is left to the next agent, and not answered."""
-
-
-class Requests:
+class Requests(EnvironmentRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:
@@ -70,9 +60,9 @@ class Requests:
         found = _evidence(directory)
         if rundir.proves_job(found):
             return dict(found, adopted=True)
-        self._check_base(head["base"])
+        check_base(head["base"])
         missing = store.have(head["base"], head.get("needs", []))
-        lacks_environment = not _environment_is_ready(head)
+        lacks_environment = not environment_is_ready(head)
         if missing or lacks_environment:
             return {"missing": missing, "lacks_environment": lacks_environment}
         with self._lock(directory) as renew:
@@ -162,46 +152,6 @@ class Requests:
         except FileNotFoundError:
             return {"size": 0}, b""
 
-    def pythons(self, head: Head) -> Dict[str, Any]:
-        """Say which Pythons a job would find."""
-        self._check_base(head["base"])
-        try:
-            return {"pythons": pythons.find(head["base"], head["names"], head["prelude"])}
-        except pythons.Unusable as error:
-            raise Refused("prelude", str(error))  # noqa: B904
-
-    def packages(self, head: Head) -> Dict[str, Any]:
-        """Say which packages are missing, and how much of each is there."""
-        self._check_base(head["base"])
-        return {"missing": packages.missing(head["base"], head["wanted"])}
-
-    def seal(self, head: Head) -> Dict[str, Any]:
-        """Check packages that have arrived."""
-        return {"damaged": packages.seal(head["base"], head["packages"])}
-
-    def build(self, head: Head) -> Dict[str, Any]:
-        """Make sure that an environment is there."""
-        try:
-            return built.build(head["base"], head["order"])
-        except built.NotBuilt as error:
-            raise Refused("build", str(error), **error.facts)  # noqa: B904
-
-    def environments(self, head: Head) -> Dict[str, Any]:
-        """Say which environments there are."""
-        return {"environments": housekeeping.listing(head["base"])}
-
-    def clean_environments(self, head: Head) -> Dict[str, Any]:
-        """Remove environments that nobody uses."""
-        return housekeeping.clean(head["base"], head["older"], head["most"], head["dry"])
-
-    def _check_base(self, base: str) -> None:
-        try:
-            rundir.make_private(base)
-        except OSError as error:
-            raise Refused("storage", error.strerror or str(error), errno=error.errno, path=base)  # noqa: B904
-        if not os.access(base, os.W_OK | os.X_OK):
-            raise Refused("storage", "not writable", errno=13, path=base)
-
     def _start(self, head: Head, directory: str) -> Dict[str, Any]:
         if head["kind"] == "direct":
             return dict(self._direct.start(directory, clean_environment(dict(os.environ))), cluster="")
@@ -282,13 +232,6 @@ def _evidence(directory: str) -> Dict[str, Any]:
     if found["claim"] == rundir.CANCELLED:
         raise Refused("cancelled", "it was cancelled before it had a job", path=directory)
     return found
-
-
-def _environment_is_ready(head: Head) -> bool:
-    wanted = head.get("environment")
-    if wanted is None:
-        return True
-    return not wanted["force"] and built.is_ready(wanted["path"], wanted["key"], head["base"])
 
 
 def _split(files: List[List[Any]], body: bytes) -> Tuple[List[rundir.StagedFile], bytes]:
