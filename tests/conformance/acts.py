@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ class Stage:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._stack = stack
+
+    def enter(self, manager: AbstractContextManager[Any]) -> Any:
+        """Something else that ends with it."""
+        return self._stack.enter_context(manager)
 
     def row(self, kind: str) -> Rig:
         return self._stack.enter_context(

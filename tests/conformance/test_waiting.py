@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dagster_slurm.core.tracker import OddWord, Waiting
-from dagster_slurm.engine.submission import cancel
+from dagster_slurm.engine.previous import fate
+from dagster_slurm.engine.submission import cancel, submit
 from tests.conformance.acts import Stage, waits
 from tests.conformance.conftest import REAL
-from tests.conformance.driver import UNTIL_GO, Rig
+from tests.conformance.driver import UNTIL_GO, Heard, Rig, until
 from tests.conformance.payloads import AGAIN, DEAF, TRAPS
+from tests.conformance.places import small_disk
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -228,3 +232,28 @@ def controller(rig: Rig, *, away: bool) -> None:
         rig.backstage.controller_away()
     else:
         rig.backstage.heal()
+
+
+@waits()
+def test_what_a_stopped_job_was_stopped_by_is_not_known(stage: Stage) -> None:
+    """An earlier execution left it; that is no failure that was read, so the same directory serves."""
+    rig = stage.faked()
+    launch = rig.launch(TRAPS)
+    job = int(submit(rig.host, rig.scheduler, launch, Heard()).id)
+    until((Path(launch.directory) / "work" / "begun").exists)
+    rig.backstage.cancel(job)
+    rig.backstage.wait(job)
+    rig.backstage.purge(job)
+    rig.backstage.accounting_away()
+    assert fate(rig.host, rig.scheduler, launch.directory) in ("going on", "failed")
+
+
+@waits("local", "faked", REAL)
+def test_a_disk_that_is_full_in_the_end(stage: Stage, row: str) -> None:
+    """The payload ends well, and there is no room for the line that would say so: that is no success."""
+    rig = stage.row(row)
+    small = stage.enter(small_disk(rig))
+    last_page = "yes '' | head -c $((4076 - $(stat -c %s ../record.jsonl) % 4096)) >>../record.jsonl"
+    fill = f"dd if=/dev/zero of={small}/filler bs=1k 2>/dev/null"
+    played = rig.run(f"{last_page}; {fill}; exit 0", base=str(small), metered=False, timeout=90)
+    assert played.cause == "lost"

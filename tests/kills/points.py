@@ -7,14 +7,15 @@ import random
 import signal
 import threading
 import time
-from pathlib import Path
+from typing import Any
 
 from dagster_slurm.engine import channel
 from tests.conformance.taps import POINTS, Head, Tap
 
-#: of the agent: which function of which of its modules, and whether before or after it
-AGENT_POINTS = {
+#: of the agent: which function of which of its modules, whether before or after it, and (if not the first) which call
+AGENT_POINTS: dict[str, tuple[Any, ...]] = {
     "before it makes the directory": ("rundir", "stage", "before"),
+    "as it makes the directory": ("rundir", "_write", "after", 4),
     "after it made the directory": ("rundir", "stage", "after"),
     "before it submits": ("requests.Requests", "_start", "before"),
     "between sbatch and job.id": ("requests.Requests", "_start", "after"),
@@ -38,13 +39,16 @@ def _make_deadly():
         except OSError:
             return
         os.kill(os.getpid(), 9)
+    calls = []
     def outer(*arguments):
+        calls.append(1)
         if %(when)r == "before":
             die()
         result = inner(*arguments)
-        die()
+        if len(calls) >= %(call)d:
+            die()
         return result
-    setattr(owner, %(function)r, staticmethod(outer) if %(static)r else outer)
+    setattr(owner, %(function)r, outer)
 
 _make_deadly()
 """
@@ -52,8 +56,14 @@ _make_deadly()
 
 def deadly_agents(point: str, marker: str) -> None:
     """Let the first agent that this process's launch meets die at a point."""
-    owner, function, when = AGENT_POINTS[point]
-    more = _DEADLY % {"owner": owner, "function": function, "when": when, "marker": marker, "static": False}
+    owner, function, when, *call = AGENT_POINTS[point]
+    more = _DEADLY % {
+        "owner": owner,
+        "function": function,
+        "when": when,
+        "marker": marker,
+        "call": call[0] if call else 1,
+    }
     modules = channel.agent_modules()
     name, source = modules[-1]
     channel.agent_modules = lambda: [*modules[:-1], (name, source + more)]
@@ -105,7 +115,3 @@ def moment(seed: int) -> dict[str, float | int]:
     if seed % 2:
         return {"frame": chance.randint(1, 16), "delay": chance.choice([0.0, chance.uniform(0, 0.05)])}
     return {"moment": chance.uniform(0.0, 1.6)}
-
-
-def used(marker: str) -> bool:
-    return Path(marker).exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.driver import Rig, until
-from tests.kills.lives import Life
+from tests.kills.lives import LINES, PAYLOAD, Life
 from tests.kills.nursery import Nursery
 from tests.kills.points import AGENT_POINTS, CLIENT_POINTS
 
@@ -111,3 +113,19 @@ def test_an_agent_killed_at_each_point(rig: Rig, nursery: Nursery, tmp_path: Pat
         life.check()
 
     together(live, AGENT_POINTS)
+
+
+def test_an_agent_killed_while_sbatch_is_at_it(faked: Rig) -> None:
+    """Its sbatch goes on and lands after the next agent's: one of the two jobs does nothing."""
+    faked.backstage.hang("sbatch", 1.0, times=1)
+    agent = faked.host.hello("~")["pid"]
+    play = faked.begin(PAYLOAD.format(name="once"))
+    until(lambda: faked.backstage.calls("sbatch"))
+    os.kill(agent, signal.SIGKILL)
+    played = play.result()
+    assert (played.cause, played.heard.said) == ("success", {0: LINES.encode()})
+    assert (faked.shared / "once").read_text() == "begin\nend\n"
+    assert played.submitted.doubtful
+    until(lambda: len(faked.backstage.jobs()) == 2)
+    until(lambda: all(job.terminal for job in faked.backstage.jobs()))
+    assert (faked.shared / "once").read_text() == "begin\nend\n"

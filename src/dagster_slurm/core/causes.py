@@ -75,7 +75,8 @@ def _message(ended: Ended, exception: Mapping[str, Any] | None) -> str:
             return f"{name}: the prelude failed with exit code {verdict.code} at: {text}"
         if _phase(ended) in _BEFORE_THE_PAYLOAD:
             return f"{name} could not start the payload: {text}"
-        return f"{name}: the payload ended with exit code {verdict.code}"
+        code = "a failure" if verdict.code is None else f"exit code {verdict.code}"
+        return f"{name}: the payload ended with {code}"
     return {
         "signal": f"{name}: the payload was killed by {signal_name(verdict.signal)}",
         "out_of_memory": f"{name} ran out of memory{_memory(ended)}",
@@ -98,8 +99,11 @@ def _hint(ended: Ended, exception: Mapping[str, Any] | None) -> str:
         return (
             "Run it again: the environment is built anew. Scratch file systems purge what nobody reads; see env_base."
         )
-    if cause == "exit_code" and not exception and code in _NOT_STARTED:
-        return _NOT_STARTED[code]
+    if cause == "exit_code" and not exception and code is not None:
+        if code in _NOT_STARTED:
+            return _NOT_STARTED[code]
+        if 128 < code <= 192:
+            return f"So a shell says that {signal_name(code - 128)} ended a program that it ran: see the payload's log."
     asked = requested_mebibytes(ended)
     more = f", for instance mem='{asked * 2}M'" if asked else ""
     if not ended.tracked.asks and cause in ("interrupted", "lost"):

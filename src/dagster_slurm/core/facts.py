@@ -47,7 +47,7 @@ def requested_mebibytes(ended: Ended) -> int | None:
     if start is not None and start.mem:
         return start.mem
     if asked.mem is not None:
-        return mebibytes(asked.mem)
+        return mebibytes(asked.mem) or None  # 0 is all of a node's, however much that is
     if asked.mem_per_cpu is not None:
         return mebibytes(asked.mem_per_cpu) * (asked.cpus or 1)
     return None

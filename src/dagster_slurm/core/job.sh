@@ -101,12 +101,12 @@ _ds_left() {
 
 # `module` is a shell function that only login shells define
 _ds_provide_module() {
-    for init in "${MODULESHOME:-/nonexistent}/init/bash" "${LMOD_PKG:-/nonexistent}/init/bash" \
+    for _ds_init in "${MODULESHOME:-/nonexistent}/init/bash" "${LMOD_PKG:-/nonexistent}/init/bash" \
         /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh /etc/profile.d/modules.sh /usr/share/modules/init/bash \
         /usr/share/lmod/lmod/init/bash; do
         type module >/dev/null 2>&1 && return 0
         # shellcheck disable=SC1090
-        [ ! -r "$init" ] || . "$init"
+        [ ! -r "$_ds_init" ] || . "$_ds_init"
     done
 }
 

@@ -6,6 +6,8 @@ import hashlib
 import re
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+#: how a folder's name ends that was made of another text
+_MADE = re.compile(r"-[0-9a-f]{8}\Z")
 _JOB_NAME_LENGTH = 60
 _DIGITS = 12
 
@@ -22,7 +24,7 @@ def digest(*parts: str) -> str:
 def folder_name(text: str, limit: int = 80) -> str:
     """Return a folder name for any text; two texts never share one."""
     safe = _UNSAFE.sub("_", text).lstrip(".-")
-    if safe == text and 0 < len(safe) <= limit:
+    if safe == text and 0 < len(safe) <= limit and not _MADE.search(text):
         return safe
     return f"{safe[: limit - 9] or 'x'}-{digest(text)[:8]}"
 

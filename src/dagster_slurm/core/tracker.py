@@ -49,11 +49,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The record as it stands. ``whole``: it was read from the directory for this purpose, not followed."""
+    """The record as it stands.
+
+    ``whole``: it was read from the directory for this purpose, not followed. ``claim``: the job that holds the claim;
+    it may be about to begin.
+    """
 
     record: Record
     begun: float
     whole: bool = False
+    claim: str = ""
 
 
 @dataclass(frozen=True)
@@ -228,8 +233,10 @@ def _recorded(tracked: Tracked, seen: Recorded, now: float) -> tuple[Tracked, li
     elif len(new.exits) > len(old.exits):
         # no more of what was said before the end
         after = replace(after, queue=None, account=None, absences=(), news=now)
-    if new.start is not None and new.start.job != tracked.job:
-        after = replace(after, job=new.start.job)  # the job that won the claim is the run
+    winner = new.start.job if new.start is not None else seen.claim
+    if winner.isdigit() and winner != tracked.job:
+        # The job that won the claim is the run; what was seen was of another.
+        after = replace(after, job=winner, queue=None, account=None, absences=(), ended=None, news=now)
     return after, events
 
 

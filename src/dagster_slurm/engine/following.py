@@ -57,6 +57,8 @@ class Following:
         asks = _Backoff()
         try:
             while True:
+                if self.tracked.job != str(followed.job["id"]):
+                    self._host.renamed(followed, self.tracked.job)
                 decision = decide(self.tracked, time.monotonic())
                 if isinstance(decision, Verdict):
                     self._drain(followed, decision)
@@ -70,8 +72,6 @@ class Following:
                     self._take(item)
                     self._host.granted(followed)
                     item = None if isinstance(item, Output) else followed.next(0.0)
-                if self.tracked.job != str(followed.job["id"]):
-                    self._host.renamed(followed, self.tracked.job)
         finally:
             self._host.leave(followed)
 
@@ -108,7 +108,7 @@ class Following:
         if wait.need == "record":
             begun = time.monotonic()
             answer, _ = self._host.request("inspect", dir=self._launch.directory, say=self._sink.absent)
-            self._observe(Recorded(records.parse(answer["record"]), begun, whole=True))
+            self._observe(Recorded(records.parse(answer["record"]), begun, whole=True, claim=answer["claim"]))
         else:
             self._host.ask(followed)
         asks.done(_ASK_TO if self._scheduler.asks else _LOOK_LOCAL)

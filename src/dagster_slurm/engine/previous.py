@@ -6,6 +6,7 @@ import time
 from typing import Any, Literal
 
 from dagster_slurm.core import record as records
+from dagster_slurm.core.states import JobState
 from dagster_slurm.core.tracker import Looked, Recorded, Tracked, advance
 from dagster_slurm.core.verdict import PATIENCE, Verdict, decide
 from dagster_slurm.engine.host import Host, Say
@@ -14,7 +15,8 @@ from dagster_slurm.schedulers.scheduler import Scheduler
 
 Fate = Literal["unknown", "going on", "succeeded", "failed"]
 
-_PAUSE = 0.5
+#: seconds between two looks
+_PAUSE_FROM, _PAUSE_TO = 0.5, 8.0
 
 
 def fate(host: Host, scheduler: Scheduler, directory: str, say: Say | None = None) -> Fate:
@@ -30,27 +32,42 @@ def fate(host: Host, scheduler: Scheduler, directory: str, say: Say | None = Non
         return "failed"  # before it had a job
     record = records.parse(found["record"])
     submitted: dict[str, Any] = found["job"] or {}
-    job = str(submitted.get("id") or found["claim"] or (record.start.job if record.start else ""))
+    # the one that won the claim is the run, whatever was submitted
+    job = str(found["claim"] or (record.start.job if record.start else "") or submitted.get("id") or "")
     if not job:
         return "unknown"
-    ticks: str | None = submitted.get("ticks")
+    ticks: str | None = submitted.get("ticks") if submitted.get("id") == job else None
     begun = time.monotonic()
     tracked, _ = advance(Tracked(job, begun, scheduler.asks), Recorded(record, begun, whole=True), begun)
+    return _judged(host, scheduler, tracked, directory, ticks)
+
+
+def _judged(host: Host, scheduler: Scheduler, tracked: Tracked, directory: str, ticks: str | None) -> Fate:
+    """Look until it is decided how the job ended, or clear that this is for those to find out who follow it."""
+    begun, pause = time.monotonic(), _PAUSE_FROM
     while True:
-        decision = decide(tracked, time.monotonic())
+        decision, ended = decide(tracked, time.monotonic()), tracked.record.exit
         if isinstance(decision, Verdict):
             return "succeeded" if decision.success else "failed"
-        tracked = _look(host, scheduler, tracked, ticks)
-        word = tracked.word
-        settled = tracked.record.exit is None and (word is None or not word.state.terminal)
-        if (settled and scheduler.asks) or time.monotonic() - begun > PATIENCE:
+        if ended is not None and not ended.signalled:
+            return "failed"  # why is not the question here
+        tracked = _look(host, scheduler, tracked, directory, ticks)
+        if _goes_on(tracked) or time.monotonic() - begun > PATIENCE:
             return "going on"
-        if not scheduler.asks and word is not None:
-            return "going on"
-        time.sleep(_PAUSE)
+        time.sleep(pause)
+        pause = min(pause * 2, _PAUSE_TO)
 
 
-def _look(host: Host, scheduler: Scheduler, tracked: Tracked, ticks: str | None) -> Tracked:
+def _goes_on(tracked: Tracked) -> bool:
+    """Whether the job waits or runs; not so if it is only on its way out."""
+    word, over = tracked.word, tracked.record.exit is not None
+    if word is None:
+        return tracked.asks and not over
+    return word.state is JobState.PENDING if over else not word.state.terminal
+
+
+def _look(host: Host, scheduler: Scheduler, tracked: Tracked, directory: str, ticks: str | None) -> Tracked:
+    """Ask the scheduler, and read the record again after that."""
     jobs = [{"id": tracked.job, "ticks": ticks}]
     answer, _ = host.request("status", kind=scheduler.kind, jobs=jobs, accounting=bool(scheduler.accounting))
     now = time.monotonic()
@@ -61,4 +78,7 @@ def _look(host: Host, scheduler: Scheduler, tracked: Tracked, ticks: str | None)
             row = parse(look["rows"], tracked.job)
             seen = Looked("queue" if source == "queue" else "accounting", row, now - float(look["age"]))
             tracked, _ = advance(tracked, seen, now)
-    return advance(tracked, Recorded(tracked.record, now, whole=True), now)[0]
+    begun = time.monotonic()
+    found, _ = host.request("inspect", dir=directory)
+    record = records.parse(found["record"])
+    return advance(tracked, Recorded(record, begun, whole=True), time.monotonic())[0]

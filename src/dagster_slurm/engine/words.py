@@ -71,8 +71,9 @@ class Words:
             )
             # Together: accounting alone may tell how an earlier start of the job ended.
             sources = [source for source in ("queue", "accounting") if answer[source]]
-            for run in runs:
-                run.put(*(self._observation(source, answer[source], run) for source in sources))
+            for run, asked in zip(runs, jobs, strict=True):
+                if run.job["id"] == asked["id"]:  # else another job won the claim meanwhile: nobody asked about that
+                    run.put(*(self._observation(source, answer[source], run) for source in sources))
         except DagsterSlurmError as error:
             for run in runs:
                 run.put(LookFailed("queue", error.message))

@@ -17,7 +17,7 @@ from . import cleaning, frames, packages, rundir, store
 from .commands import CommandMissing, Commands
 from .follow import Follower
 from .queues import Queues, private_folder
-from .requests import Ending, Refused, Requests
+from .requests import REQUESTS, Ending, Refused, Requests
 
 _POOL = 4
 _HEARTBEAT = 15.0
@@ -72,7 +72,8 @@ class Agent:
             incoming.discard()
         self._arriving.close()
         if self._registered:
-            os.unlink(self._registered)
+            with contextlib.suppress(OSError):
+                os.unlink(self._registered)
 
     def _take(self, head: Dict[str, Any], body: bytes) -> None:
         """What concerns files that are followed or uploads is done here, in order; the rest in the pool."""
@@ -85,7 +86,7 @@ class Agent:
             "piece": self._arriving.piece,
             "collected": self._collected,
             "counts": self._counts,
-        }.get(head["op"])
+        }.get(head.get("op", ""))
         if here is not None:
             self._answer(head, body, here)
             return
@@ -97,9 +98,15 @@ class Agent:
     def _pool(self) -> None:
         while True:
             head, body = self._work.get()
-            method: Callable[..., Any] = getattr(self._requests, head["op"])
             with contextlib.suppress(BrokenPipeError):  # whoever asked is gone; others may still be waited for
-                self._answer(head, body, lambda h, b, m=method: m(h, b) if h["op"] == "submit" else m(h))
+                self._answer(head, body, self._request)
+
+    def _request(self, head: Dict[str, Any], body: bytes) -> Any:
+        operation = head["op"]
+        if operation not in REQUESTS:
+            raise Refused("protocol", "there is no request %r" % operation)
+        method: Callable[..., Any] = getattr(self._requests, operation)
+        return method(head, body) if operation == "submit" else method(head)
 
     def _answer(self, head: Dict[str, Any], body: bytes, method: Callable[[Dict[str, Any], bytes], Any]) -> None:
         extra = b""
@@ -214,7 +221,8 @@ def _agents() -> List[int]:
             os.kill(int(pid), 0)
             found.append(int(pid))
         except OSError:
-            os.unlink(os.path.join(folder or "", name))  # it was killed
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(folder or "", name))  # it was killed
     return found
 
 

@@ -73,20 +73,21 @@ class Watch:
         news: List[File] = []
         for line in lines:
             try:
-                event = json.loads(line.decode("utf-8", "replace"))
+                event: Dict[str, Any] = json.loads(line.decode("utf-8", "replace"))
                 kind, restart = event["event"], int(event.get("restart", 0))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue  # the reader on the other side says so
+                promised: Dict[str, Any] = event.get("sizes") or {}
+                sizes = {name: int(size) for name, size in promised.items()}
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                continue  # damaged; the reader on the other side takes no notice of it either
             if kind == "start":
                 self.started, self.expecting = True, now
                 news += [file for file in (self.add(_OUTPUT[key] % restart, 0, now) for key in _OUTPUT) if file]
             elif kind == "exit":
                 self.expecting = now
-                sizes: Dict[str, int] = event.get("sizes") or {}
                 for key, pattern in _OUTPUT.items():
                     file = self.files.get(pattern % restart)
                     if file:
-                        file.wanted = int(sizes.get(key, 0))
+                        file.wanted = sizes.get(key, 0)
                         news.append(file)
         return news
 

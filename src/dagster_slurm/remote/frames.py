@@ -1,7 +1,8 @@
 r"""The frames of the channel: a JSON head and a binary body, with lengths and a checksum.
 
 On a clean channel a frame is ``F<head length> <body length> <crc32>\n`` followed by head and body.
-On a terminal (``force_tty``) the same bytes travel as one line: ``f`` + base64 + ``\n``.
+On a terminal (``force_tty``) the same bytes travel as one line: ``=f=`` + base64 + ``\n``. What else is written to the
+terminal may stand before it, on lines of its own or not.
 """
 
 import base64
@@ -19,6 +20,9 @@ MAX_BODY = 256 * 1024
 _HEADER = re.compile(rb"F(\d{1,10}) (\d{1,10}) ([0-9a-f]{8})$")
 _MAX_HEADER = 64
 _MAX_FRAME = 64 * 1024 * 1024
+#: base64 has "=" at its end alone
+_MARK = b"=f="
+_MAX_LINE = _MAX_FRAME // 3 * 4 + 1024
 
 
 class FrameError(Exception):
@@ -30,7 +34,7 @@ def encode(head: Head, body: bytes = b"", tty: bool = False) -> bytes:
     text = json.dumps(head, separators=(",", ":")).encode("utf-8")
     crc = zlib.crc32(body, zlib.crc32(text)) & 0xFFFFFFFF
     frame = b"F%d %d %08x\n" % (len(text), len(body), crc) + text + body
-    return b"f" + base64.b64encode(frame) + b"\n" if tty else frame
+    return _MARK + base64.b64encode(frame) + b"\n" if tty else frame
 
 
 class Decoder:
@@ -39,6 +43,7 @@ class Decoder:
     def __init__(self, tty: bool = False) -> None:
         self._tty = tty
         self._buffer = bytearray()
+        self._searched = 0  # of the buffer, how much has no line break
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Add received bytes and yield the frames that are complete.
@@ -67,20 +72,28 @@ class Decoder:
 
     def _lines(self) -> Iterator[Frame]:
         while True:
-            end = self._buffer.find(b"\n")
+            end = self._buffer.find(b"\n", self._searched)
             if end < 0:
+                self._searched = len(self._buffer)
+                if self._searched > _MAX_LINE:
+                    raise FrameError("a line of more than %d bytes" % _MAX_LINE)
                 return
-            line = bytes(self._buffer[:end]).strip(b"\r")
+            _, mark, text = bytes(self._buffer[:end]).rpartition(_MARK)
             del self._buffer[: end + 1]
-            if line[:1] != b"f":
-                continue  # a terminal mixes in what was meant for standard error
-            try:
-                raw = base64.b64decode(line[1:], validate=True)
-            except binascii.Error as error:
-                raise FrameError("damaged line: %s" % error)  # noqa: B904 - nothing in it to keep
-            inner = Decoder()
-            for frame in inner.feed(raw):
-                yield frame
+            self._searched = 0
+            if mark:  # else a terminal mixes in what was meant for standard error
+                yield _line(text.strip(b"\r"))
+
+
+def _line(text: bytes) -> Frame:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise FrameError("damaged line: %s" % error)  # noqa: B904 - nothing in it to keep
+    frames = list(Decoder().feed(raw))
+    if len(frames) != 1:
+        raise FrameError("a line of %d bytes with %d frames" % (len(raw), len(frames)))
+    return frames[0]
 
 
 def _header(line: bytes) -> Tuple[int, int, int]:
@@ -96,4 +109,7 @@ def _header(line: bytes) -> Tuple[int, int, int]:
 def _checked(head: bytes, body: bytes, crc: int) -> Frame:
     if zlib.crc32(body, zlib.crc32(head)) & 0xFFFFFFFF != crc:
         raise FrameError("checksum does not match")
-    return json.loads(head.decode("utf-8")), body
+    try:
+        return json.loads(head.decode("utf-8")), body
+    except ValueError as error:
+        raise FrameError("a head that is no JSON: %s" % error)  # noqa: B904 - nothing in it to keep

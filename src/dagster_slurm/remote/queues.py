@@ -134,7 +134,8 @@ class Queues:
         if cached is not None:
             return cached
         try:
-            with rundir.lock(path + ".lock", wait=5.0):
+            # who holds it asks; the answer is worth waiting for as long as asking ourselves would take
+            with rundir.lock(path + ".lock", wait=COMMAND_TIMEOUT + 5.0):
                 cached = _cached(path)
                 if cached is None:
                     cached = self._run(argv)

@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import platform
+import re
 import threading
 import time
 from typing import Any, Callable, ContextManager, Dict, Generator, List, Optional, Set, Tuple
@@ -19,6 +20,10 @@ from .refused import Ending, Refused, check_base
 SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
+#: the methods below that may be asked for
+REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
+#: a variable in a folder's name that os.path.expandvars left as it was
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 class Requests(EnvironmentRequests):
@@ -34,7 +39,7 @@ class Requests(EnvironmentRequests):
         self._finished = False
 
     def finish(self) -> None:
-        """Begin no more jobs, and see those through that are being submitted: nobody else would note their ids."""
+        """Begin no more jobs, and see those through that are being made: nobody else would note their ids."""
         with self._starts:
             self._finished = True
             self._starts.wait_for(lambda: not self._starting, SUBMIT_TIMEOUT)
@@ -75,7 +80,8 @@ class Requests(EnvironmentRequests):
                 for key, into in head.get("extra", ()):
                     store.place(head["base"], key, os.path.join(work, into))
 
-            fresh = rundir.stage(directory, files, fill)
+            with self._unbroken():
+                fresh = rundir.stage(directory, files, fill)
             # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
             job = None if fresh else self._look_up(head, directory, renew)
             adopted = job is not None
@@ -210,14 +216,13 @@ class Requests(EnvironmentRequests):
 
     def _expand(self, template: str) -> Optional[str]:
         """Return an absolute path, with ``~`` and variables of the login environment; None if a variable is not set."""
-        path = os.path.expanduser(os.path.expandvars(template))
-        while "$" in path:
-            name = path.split("$", 1)[1].split("/", 1)[0].strip("{}")
-            value = self._commands.login_shell_value(name) if name.isidentifier() else None
+        for match in _VARIABLE.finditer(os.path.expandvars(template)):
+            name = match.group(1) or match.group(2)
+            value = self._commands.login_shell_value(name)
             if not value:
                 return None
             os.environ[name] = value
-            path = os.path.expanduser(os.path.expandvars(template))
+        path = os.path.expanduser(os.path.expandvars(template))
         return os.path.normpath(os.path.join(os.path.expanduser("~"), path))
 
     def _sweep_sometimes(self, head: Head) -> None:

@@ -61,7 +61,7 @@ def proves_job(found: Dict[str, Any]) -> bool:
 
 
 def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) -> bool:
-    """Make a run directory with these files, whole or not at all.
+    """Make a run directory with these files, whole or not at all. Only while holding the lock.
 
     Args:
         directory: where.
@@ -79,7 +79,12 @@ def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) 
         return False
     parent = os.path.dirname(directory)
     make_private(parent)
-    temporary = os.path.join(parent, ".stage.%s.%d.%s" % (os.path.basename(directory), os.getpid(), _unique()))
+    prefix = ".stage.%s." % os.path.basename(directory)
+    for name in os.listdir(parent):
+        # of one who was killed; the variables in it may be secret. (What has more dots is of another run: c.1, c.1.0.)
+        if name.startswith(prefix) and name[len(prefix) :].count(".") == 1:
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+    temporary = os.path.join(parent, "%s%d.%s" % (prefix, os.getpid(), _unique()))
     os.mkdir(temporary, 0o700)
     try:
         os.mkdir(os.path.join(temporary, "work"), 0o700)
