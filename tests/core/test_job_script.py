@@ -19,7 +19,7 @@ import pytest
 
 from dagster_slurm.core import script
 from dagster_slurm.core.resources import Resources
-from dagster_slurm.environments.present import predeployed
+from dagster_slurm.environments.environment import predeployed
 from tests.core.rundirs import RunDirectory
 
 Make = Callable[..., RunDirectory]

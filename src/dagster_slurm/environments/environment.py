@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,3 +134,17 @@ class Present:
 
     def ensure(self, tell: Tell, *, force: bool = False) -> None:
         """Do nothing."""
+
+
+def predeployed(path: str) -> Activation:
+    """Return the activation of a folder on the target."""
+    lines = (
+        f"_ds_environment={shlex.quote(path)}",
+        'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
+        'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
+        'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
+        "fi",
+        # one that `dagster-slurm env push` made: it was used now
+        'touch -c "$_ds_environment/.dagster-slurm/ready" 2>/dev/null || true',
+    )
+    return Activation("python", lines, folder=path)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
-from dagster_slurm.environments.environment import Activation, Present, Site
+from dagster_slurm.environments.environment import Activation, Present, Site, predeployed
 from dagster_slurm.errors import ConfigurationError
 
 
@@ -48,17 +47,3 @@ class PredeployedEnvironment:
     def prepare(self, site: Site) -> Present:  # noqa: ARG002 - it is the same everywhere
         """Return it; whether it is there shows in the job, on the node that needs it."""
         return Present(f"predeployed {self.path}", predeployed(self.path))
-
-
-def predeployed(path: str) -> Activation:
-    """Return the activation of a folder on the target."""
-    lines = (
-        f"_ds_environment={shlex.quote(path)}",
-        'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
-        'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
-        'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
-        "fi",
-        # one that `dagster-slurm env push` made: it was used now
-        'touch -c "$_ds_environment/.dagster-slurm/ready" 2>/dev/null || true',
-    )
-    return Activation("python", lines, folder=path)

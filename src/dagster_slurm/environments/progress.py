@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-
-import rich.console
-import rich.progress
+from typing import TYPE_CHECKING
 
 from dagster_slurm.environments.environment import Tell
+
+if TYPE_CHECKING:
+    import rich.progress
 
 #: seconds between two lines
 _EVERY = 10.0
@@ -64,6 +65,9 @@ class Progress:
 
 
 def _bar() -> rich.progress.Progress:
+    import rich.console  # noqa: PLC0415 - most processes never show a bar, and rich takes its time
+    import rich.progress  # noqa: PLC0415
+
     return rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),

@@ -7,6 +7,8 @@ from .refused import Refused, check_base
 
 Head = Dict[str, Any]
 
+ENVIRONMENT_REQUESTS = ("pythons", "packages", "seal", "build", "environments", "clean_environments")
+
 
 class EnvironmentRequests:
     """The requests that concern environments, each answered once, in a thread of a small pool."""

@@ -13,7 +13,7 @@ from typing import Any, Callable, ContextManager, Dict, Generator, List, Optiona
 from . import cleaning, rundir, store
 from .commands import Commands, clean_environment
 from .direct import Direct
-from .environment_requests import EnvironmentRequests, environment_is_ready
+from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, environment_is_ready
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
 
@@ -21,7 +21,7 @@ SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
-REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
+REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail", *ENVIRONMENT_REQUESTS)
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
