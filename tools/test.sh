@@ -37,4 +37,14 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 "$python" -m testcluster up --name "$cluster" </dev/null || exit 1
-"$python" -m pytest "$@" </dev/null
+# Tests that kill, cut and time out can fail for want of time on a machine that is busy with something else. What failed
+# (exit code 1: not an interrupt, not a broken collection) is told, and must pass by itself.
+tests() {
+    "$python" -m pytest "$@" </dev/null || {
+        local status=$?
+        [ "$status" -eq 1 ] || return "$status"
+        echo "test: what failed above is run once more, by itself"
+        "$python" -m pytest "$@" --last-failed --last-failed-no-failures none </dev/null
+    }
+}
+tests "$@"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from dagster_slurm.core.tracker import OddWord, Waiting
+from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.previous import fate
 from dagster_slurm.engine.submission import cancel, submit
 from tests.conformance.acts import Stage, waits
@@ -257,3 +260,28 @@ def test_a_disk_that_is_full_in_the_end(stage: Stage, row: str) -> None:
     fill = f"dd if=/dev/zero of={small}/filler bs=1k 2>/dev/null"
     played = rig.run(f"{last_page}; {fill}; exit 0", base=str(small), metered=False, timeout=90)
     assert played.cause == "lost"
+
+
+@waits("faked", pytest.param("real", marks=[pytest.mark.cluster, pytest.mark.slow]))
+def test_twenty_jobs_for_a_minute(stage: Stage, row: str) -> None:
+    """Watched by two processes: two questions a minute, and few looks at files."""
+    rig = stage.row(row)
+    hosts = [rig.another_host(), rig.another_host()]
+    plays = [rig.begin(UNTIL_GO, host=hosts[number % 2], metered=False) for number in range(20)]
+    for play in plays:
+        play.until_begun()
+    asked, looked = _used(hosts)
+    time.sleep(65)
+    more, further = _used(hosts)
+    assert sum(more.values()) - sum(asked.values()) <= 3
+    assert further - looked < 65 * 50
+    for play in plays:
+        play.go()
+    assert {play.result(120).cause for play in plays} == {"success"}
+
+
+def _used(hosts: list[Host]) -> tuple[Counter[str], int]:
+    """Commands that were run, and operations on files, by all agents."""
+    counts = [host.request("counts")[0] for host in hosts]
+    commands = sum((Counter(count["commands"]) for count in counts), Counter[str]())
+    return commands, sum(count["operations"] for count in counts)

@@ -19,7 +19,7 @@ LONGEST_STALL = 0.6
 
 
 class Chaos(Tap):
-    """Cuts frames, loses replies, stalls, and refuses to open."""
+    """Cuts and damages frames, loses replies, stalls, and refuses to open."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
@@ -52,9 +52,13 @@ class Chaos(Tap):
 
     def down(self, head: Head, data: bytes) -> bytes:
         if self._strikes(DOWN):
-            kind = self._one_of("reply lost" if "re" in head else "cut between", "cut on the way down", "stall")
+            lost = "reply lost" if "re" in head else "cut between"
+            kind = self._one_of(lost, "cut on the way down", "damaged", "stall")
+            place = self._chance.randrange(len(data))
             if kind == "cut on the way down":
-                raise Cut(data[: self._chance.randrange(len(data))])
+                raise Cut(data[:place])
+            if kind == "damaged":
+                return data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :]
             if kind != "stall":
                 raise Cut
             time.sleep(self._chance.uniform(0, LONGEST_STALL))

@@ -114,4 +114,4 @@ def moment(seed: int) -> dict[str, float | int]:
     chance = random.Random(seed)
     if seed % 2:
         return {"frame": chance.randint(1, 16), "delay": chance.choice([0.0, chance.uniform(0, 0.05)])}
-    return {"moment": chance.uniform(0.0, 1.6)}
+    return {"moment": chance.uniform(0.0, 1.0)}

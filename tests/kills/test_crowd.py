@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -37,10 +36,8 @@ def crowd(rig: Rig, nursery: Nursery, seed: int, *, jobs: int | None = 1) -> Non
 
 
 def test_a_crowd(rig: Rig, nursery: Nursery) -> None:
-    begun = time.monotonic()
     for seed in range(3):
         crowd(rig, nursery, seed)
-    assert time.monotonic() - begun < 90
 
 
 @pytest.mark.parametrize("name", ["it lands late", "the reply is lost in silence", "the queue lags, no accounting"])

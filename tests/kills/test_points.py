@@ -80,17 +80,17 @@ def test_a_client_killed_at_each_point_of_a_real_one(real: Rig, nursery: Nursery
 def test_a_submission_that_landed_late_is_withdrawn(faked: Rig, nursery: Nursery) -> None:
     """It waits for nodes that it does not need."""
     faked.backstage.configure(pending_time=None)
-    faked.backstage.land_late(0.5, times=1)
+    faked.backstage.land_late(3.0, times=1)
     life = Life(faked, nursery)
     name = life.key.job_name
     with ThreadPoolExecutor(1) as pool:
         living = pool.submit(life.live, {"point": "after the reply"})
         try:
-            until(lambda: len(faked.backstage.jobs_named(name)) == 2, 10)
-            time.sleep(0.6)
+            until(lambda: len(faked.backstage.jobs_named(name)) == 2)
+            time.sleep(3.5)  # both are in the queue
             early, late = sorted(faked.backstage.jobs_named(name), key=lambda job: job.submit)
             faked.backstage.release(early.id)
-            living.result(20)
+            living.result(60)
         finally:
             faked.backstage.configure(pending_time=0.0)
             for job in faked.backstage.jobs():

@@ -158,10 +158,10 @@ class Queues:
 def _cached(path: str) -> Optional[Dict[str, Any]]:
     """Return a look that began less than a gap ago by the clock that all processes of this node share."""
     try:
-        look: Dict[str, Any] = json.loads(rundir.read_text(path) or "null") or {}
-    except ValueError:
+        look: Dict[str, Any] = json.loads(rundir.read_text(path))
+        age = time.monotonic() - float(look["begun"])
+    except (ValueError, KeyError, TypeError):
         return None
-    age = time.monotonic() - look.get("begun", 0.0) if look else -1.0
     return look if 0 <= age < _LEAST_GAP else None
 
 

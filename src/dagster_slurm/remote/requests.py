@@ -228,7 +228,13 @@ class Requests(EnvironmentRequests):
     def _sweep_sometimes(self, head: Head) -> None:
         keep = head.get("keep")
         if keep and cleaning.due(head["base"]) and self._sweeping.acquire(False):
-            threading.Thread(target=cleaning.sweep, args=(head["base"], keep), daemon=True).start()
+            threading.Thread(target=self._sweep, args=(head["base"], keep), daemon=True).start()
+
+    def _sweep(self, base: str, keep: Dict[str, float]) -> None:
+        try:
+            cleaning.sweep(base, keep)
+        finally:
+            self._sweeping.release()
 
 
 def _evidence(directory: str) -> Dict[str, Any]:

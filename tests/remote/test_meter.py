@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.core.rundirs import METER
+
+
+def start(record: Path, *command: str) -> subprocess.Popen[bytes]:
+    full = [sys.executable, "-I", "-S", str(METER), str(record), "2", *command]
+    return subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run(record: Path, *command: str) -> tuple[int, dict[str, object]]:
+    process = start(record, *command)
+    process.communicate(timeout=20)
+    lines = record.read_text().splitlines() if record.exists() else []
+    assert len(lines) <= 1
+    return process.returncode, json.loads(lines[0]) if lines else {}
+
+
+@pytest.mark.parametrize("code", [0, 1, 127, 255])
+def test_it_ends_as_the_payload_does(tmp_path: Path, code: int) -> None:
+    found, line = run(tmp_path / "record", "bash", "-c", f"exit {code}")
+    assert found == code
+    assert (line["event"], line["restart"], line["signal"]) == ("usage", 2, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_ended_the_payload(tmp_path: Path, number: int) -> None:
+    found, line = run(tmp_path / "record", "bash", "-c", f"kill -{int(number)} $$; sleep 9")
+    assert found == 128 + number
+    assert line["signal"] == number
+
+
+def test_what_it_used(tmp_path: Path) -> None:
+    code = "import time; b = bytearray(80 << 20); t = time.process_time()\nwhile time.process_time() - t < 0.2: pass"
+    _, line = run(tmp_path / "record", sys.executable, "-c", code)
+    assert 80 << 10 < int(str(line["peak_kib"])) < 400 << 10
+    assert 0.2 <= float(str(line["cpu"])) < 5
+
+
+@pytest.mark.parametrize(("command", "code", "text"), [("/no/such", 127, b"No such file"), ("/etc", 126, b"denied")])
+def test_what_cannot_be_started(tmp_path: Path, command: str, code: int, text: bytes) -> None:
+    process = start(tmp_path / "record", command)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert command.encode() in err
+    assert text in err
+
+
+def test_the_payload_has_every_signal_as_it_should_be(tmp_path: Path) -> None:
+    """Nothing ignored, nothing blocked: Python ignores PIPE, and we block some for a moment."""
+    process = start(tmp_path / "record", "grep", "-E", "Sig(Blk|Ign)", "/proc/self/status")
+    out, _ = process.communicate(timeout=20)
+    assert [int(line.split()[1], 16) for line in out.decode().splitlines()] == [0, 0]
+
+
+def test_signals_are_the_payloads_to_answer(tmp_path: Path) -> None:
+    text = "trap 'echo got; exit 7' TERM; echo up; while :; do sleep 0.02; done"
+    process = start(tmp_path / "record", "bash", "-c", text)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM):
+        process.send_signal(number)  # to the meter alone
+    time.sleep(0.1)
+    assert process.poll() is None
+    child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+    os.kill(child, signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (7, b"got\n")
+
+
+def test_no_signal_is_lost_between_fork_and_exec(tmp_path: Path) -> None:
+    """TERM to the group, at any moment: the meter or the payload dies of it."""
+    dice = random.Random(3)
+    for number in range(40):
+        full = [sys.executable, "-I", "-S", str(METER), str(tmp_path / f"{number}"), "0", "sleep", "30"]
+        process = subprocess.Popen(full, start_new_session=True)
+        time.sleep(dice.uniform(0.005, 0.05))
+        # never kill(1) with a negative id: procps 4.0.2 takes -TERM -123 for "everything"
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(5) in (143, -signal.SIGTERM)
