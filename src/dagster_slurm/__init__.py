@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dagster_slurm.environments.uv import UvEnvironment
     from dagster_slurm.launchers.bash import BashLauncher
     from dagster_slurm.launchers.launcher import ComputeLauncher
+    from dagster_slurm.launchers.ray import RayLauncher
+    from dagster_slurm.launchers.spark import SparkLauncher
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
     from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
     from dagster_slurm.resources.run_config import SlurmRunConfig
@@ -29,12 +31,14 @@ _HOMES = {
     "ExecutionMode": "resources.compute",
     "LocalPipesClient": "resources.clients",
     "PixiEnvironment": "environments.pixi",
+    "RayLauncher": "launchers.ray",
     "Resources": "core.resources",
     "SSHConnectionResource": "resources.ssh",
     "SlurmPipesClient": "resources.clients",
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
+    "SparkLauncher": "launchers.spark",
     "UvEnvironment": "environments.uv",
 }
 
@@ -46,12 +50,14 @@ __all__ = [
     "ExecutionMode",
     "LocalPipesClient",
     "PixiEnvironment",
+    "RayLauncher",
     "Resources",
     "SSHConnectionResource",
     "SlurmPipesClient",
     "SlurmQueueConfig",
     "SlurmResource",
     "SlurmRunConfig",
+    "SparkLauncher",
     "UvEnvironment",
 ]
 

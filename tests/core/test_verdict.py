@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dagster_slurm.core.tracker import Began, Ended, Looked, LookFailed, OddWord, Unanswered, Waiting
-from dagster_slurm.core.verdict import ACCOUNT_LAG, ENRICHMENT, PATIENCE, RECORD_LAG, Verdict
+from dagster_slurm.core.verdict import ACCOUNT_LAG, ENRICHMENT, PATIENCE, RECORD_LAG, Verdict, asks_log, with_log
 from tests.core.jobs import Watched, account, exit_, queue, row, start, usage
 
 WORDS = "PENDING RUNNING COMPLETING COMPLETED FAILED CANCELLED TIMEOUT PREEMPTED NODE_FAIL OUT_OF_MEMORY ODD".split()
@@ -243,6 +243,36 @@ class TestNoEnd:
         assert Watched().record(start()).queue("OUT_OF_MEMORY").reread(after=6).cause() == "out_of_memory"
         watched = Watched().record(start()).queue("FAILED").account("FAILED", oom=True)
         assert watched.reread(after=RECORD_LAG).cause() == "out_of_memory"
+
+
+class TestLog:
+    """slurmstepd writes of memory where no accounting tells it; both lines are real ones."""
+
+    LINES = (
+        "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=70.0. Some of your processes may have been killed",
+        "x\nslurmstepd-node1: error: Detected 2 oom_kill events in StepId=70.batch. Some of the step tasks",
+    )
+
+    @pytest.mark.parametrize("line", LINES)
+    @pytest.mark.parametrize("code", [1, 137])
+    def test_a_line_on_memory_names_the_cause(self, line: str, code: int) -> None:
+        watched = Watched().record(start(), usage(code == 137 and 9), exit_(code)).see(LookFailed("accounting", "away"))
+        verdict = watched.queue("FAILED").reread().decision(after=ENRICHMENT)
+        assert isinstance(verdict, Verdict)
+        assert asks_log(watched.tracked, verdict)
+        assert with_log(verdict, line).cause == "out_of_memory"
+        assert with_log(verdict, line).code == code
+        assert with_log(verdict, "Out of memory, said the payload") == verdict
+
+    def test_it_is_not_asked_where_accounting_answered_or_the_cause_is_known(self) -> None:
+        accounted = Watched().record(start(), exit_(1)).account("FAILED")
+        success = Watched().record(start(), exit_(0))
+        cancelled = Watched().record(start(), exit_(0, "TERM")).queue("CANCELLED").reread()
+        beside = Watched(asks=False).record(start(), exit_(1))
+        for watched in (accounted, success, cancelled, beside):
+            verdict = watched.decision()
+            assert isinstance(verdict, Verdict)
+            assert not asks_log(watched.tracked, verdict)
 
 
 class TestEvents:

@@ -39,16 +39,21 @@ mutation($run: String!) { terminateRun(runId: $run) {
 class Ui:
     """A person in front of the UI."""
 
-    def __init__(self, instance: dg.DagsterInstance, process: WorkspaceProcessContext) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, process: WorkspaceProcessContext, environment: Mapping[str, str]
+    ) -> None:
         self.instance = instance
+        self.environment = dict(environment)
         self._process = process
         self._schema = create_schema()
 
-    def launch(self, job: str, asset: str, config: Mapping[str, Any]) -> str:
+    def launch(self, job: str, assets: str | list[str], config: Mapping[str, Any], partition: str | None = None) -> str:
         """Press the button; return the run's id."""
+        names = [assets] if isinstance(assets, str) else assets
         params = {
             "selector": {"repositoryLocationName": "world", "repositoryName": "__repository__", "pipelineName": job},
-            "runConfigData": {"ops": {asset: {"config": dict(config)}}},
+            "runConfigData": {"ops": {name: {"config": dict(config)} for name in names}},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}] if partition else []},
             "mode": "default",
         }
         return self._ask(LAUNCH, params=params)["launchRun"]["run"]["runId"]
@@ -133,13 +138,25 @@ def opened(home: Path, environment: Mapping[str, str]) -> Iterator[Ui]:
     target = PythonFileTarget(
         python_file=str(WORLD), attribute=None, working_directory=str(WORLD.parents[2]), location_name="world"
     )
+    others = psutil.Process().children()
+    servers: list[psutil.Process] = []
     with contextlib.ExitStack() as stack:
+        stack.callback(_wait_for, servers)
         instance = stack.enter_context(dg.DagsterInstance.from_config(str(home)))
         before = dict(os.environ)
-        os.environ.update(environment, DAGSTER_HOME=str(home))
+        complete = {**before, **environment, "DAGSTER_HOME": str(home)}
+        os.environ.update(complete)
         try:  # the code location's process takes its environment from ours
             process = stack.enter_context(WorkspaceProcessContext(instance, target))
         finally:
             os.environ.clear()
             os.environ.update(before)
-        yield Ui(instance, process)
+        servers += [child for child in psutil.Process().children() if child not in others]
+        yield Ui(instance, process, complete)
+
+
+def _wait_for(servers: list[psutil.Process]) -> None:
+    """Dagster tells its servers to stop and waits for none of them."""
+    for server in servers:
+        with contextlib.suppress(psutil.Error):
+            server.wait(20)

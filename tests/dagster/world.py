@@ -47,6 +47,11 @@ def patient(context: dg.AssetExecutionContext, config: Plan):
     return run(context, config)
 
 
+@dg.asset(required_resource_keys=KEYS, partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+def parted(context: dg.AssetExecutionContext, config: Plan):
+    return run(context, config)
+
+
 def resources() -> dict[str, ComputeResource]:
     ssh = SSHConnectionResource.from_env() if os.environ.get("SLURM_EDGE_NODE_HOST") else None
     slurm = SlurmResource(ssh=ssh, queue=SlurmQueueConfig(partition="compute", mem="100M", time_limit="00:10:00"))
@@ -57,13 +62,14 @@ def resources() -> dict[str, ComputeResource]:
     }
 
 
-def job(name: str, executor: dg.ExecutorDefinition) -> Any:
-    return dg.define_asset_job(f"{name}_{executor.name}", selection=[name], executor_def=executor)
+def job(names: str, executor: dg.ExecutorDefinition) -> Any:
+    return dg.define_asset_job(f"{names}_{executor.name}", selection=JOBS[names], executor_def=executor)
 
 
+JOBS = {"plain": ["plain"], "patient": ["patient"], "both": ["plain", "patient"], "parted": ["parted"]}
 EXECUTORS = (dg.in_process_executor, dg.multiprocess_executor)
 defs = dg.Definitions(
-    assets=[plain, patient],
-    jobs=[job(name, executor) for name in ("plain", "patient") for executor in EXECUTORS],
+    assets=[plain, patient, parted],
+    jobs=[job(names, executor) for names in JOBS for executor in EXECUTORS],
     resources=resources(),
 )

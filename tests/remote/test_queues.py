@@ -18,6 +18,8 @@ from dagster_slurm.remote.commands import Commands
 from dagster_slurm.remote.queues import Queues, base_id, private_folder, rows_of
 
 FORK = multiprocessing.get_context("fork")
+# other tests of the same process may have threads; what is forked here needs none of their locks
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,8 @@ import pytest
 from dagster_slurm.remote import rundir
 
 FORK = multiprocessing.get_context("fork")
+# other tests of the same process may have threads; what is forked here needs none of their locks
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
 def nothing(_work: str) -> None:

@@ -60,7 +60,8 @@ def job_error(ended: Ended, command: str, log: str, exception: Mapping[str, Any]
         hint=_hint(ended, exception),
         command=command,
         exit_code=ended.verdict.code,
-        log_tail=_traceback(exception) or log,
+        # where a launcher blames one process of many, all of them said something
+        log_tail=log if ended.tracked.record.fault else _traceback(exception) or log,
         details=_where(ended),
     )
 
@@ -70,13 +71,14 @@ def _message(ended: Ended, exception: Mapping[str, Any] | None) -> str:
     text = verdict.exit.text if verdict.exit else ""
     if verdict.cause == "exit_code":
         if exception:
-            return f"the payload raised {_exception(exception)}"
+            blamed = f"{name}: {ended.tracked.record.fault}; " if ended.tracked.record.fault else ""
+            return f"{blamed}the payload raised {_exception(exception)}"
         if _phase(ended) == "prelude":
             return f"{name}: the prelude failed with exit code {verdict.code} at: {text}"
         if _phase(ended) in _BEFORE_THE_PAYLOAD:
             return f"{name} could not start the payload: {text}"
         code = "a failure" if verdict.code is None else f"exit code {verdict.code}"
-        return f"{name}: the payload ended with {code}"
+        return f"{name}: {ended.tracked.record.fault or f'the payload ended with {code}'}"
     return {
         "signal": f"{name}: the payload was killed by {signal_name(verdict.signal)}",
         "out_of_memory": f"{name} ran out of memory{_memory(ended)}",
@@ -126,6 +128,8 @@ def _where(ended: Ended) -> dict[str, str | int | float]:
     found: dict[str, str | int | float] = {"job": ended.tracked.job}
     if start is not None:
         found["node"] = start.nodes or start.node
+    if ended.tracked.record.fault and ended.verdict.cause != "exit_code":
+        found["launcher"] = ended.tracked.record.fault
     found["evidence"] = ended.verdict.evidence
     found["run directory"] = ended.directory
     return found

@@ -28,6 +28,7 @@ class Ended:
 def facts(ended: Ended) -> dict[str, Fact]:
     """Return metadata without its namespace; what is not known is left out."""
     found: dict[str, Fact | None] = {
+        **ended.tracked.record.facts,
         "job_id": ended.tracked.job,
         "state": _state(ended.verdict),
         "exit_code": ended.verdict.code,

@@ -135,6 +135,8 @@ _ds_run() {
     export DAGSTER_SLURM_JOB_ID="$_ds_job" DAGSTER_SLURM_RESTART="$_ds_restart" DAGSTER_SLURM_RUN_DIR="$_ds_run_dir"
     cd work || _ds_give_up 66 environment "the working directory is gone"
     # the meter is a small Python program; a node without Python does without it
+    # of Pythons the system's comes first: what PATH has may be a shim (pyenv, asdf) that changes PATH for all that it starts
+    case ${_ds_meter[0]}:$OSTYPE in python3:linux*) [ ! -x /usr/bin/python3 ] || _ds_meter[0]=/usr/bin/python3 ;; esac
     if [ -n "${_ds_meter[0]}" ] && command -v "${_ds_meter[0]}" >/dev/null 2>&1; then
         _ds_command=("${_ds_meter[@]}" "$_ds_run_dir/record.jsonl" "$_ds_restart" "${_ds_command[@]}")
     fi

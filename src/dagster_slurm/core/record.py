@@ -75,12 +75,28 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What the launcher says of its work.
+
+    Args:
+        restart: which start it belongs to.
+        fault: what went wrong, for people; empty where nothing did.
+        facts: figures for metadata.
+    """
+
+    restart: int
+    fault: str = ""
+    facts: Mapping[str, str | int | float] = field(default_factory=dict[str, "str | int | float"])
+
+
+@dataclass(frozen=True)
 class Record:
     """All complete lines of a record."""
 
     starts: tuple[Start, ...] = ()
     usages: tuple[Usage, ...] = ()
     exits: tuple[Exit, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def start(self) -> Start | None:
@@ -102,12 +118,27 @@ class Record:
         """What the latest start used, if that was measured."""
         return next((item for item in reversed(self.usages) if item.restart == self.restart), None)
 
+    @property
+    def fault(self) -> str:
+        """What the launcher of the latest start says went wrong first."""
+        return next((note.fault for note in self.notes if note.restart == self.restart and note.fault), "")
+
+    @property
+    def facts(self) -> Mapping[str, str | int | float]:
+        """What the launcher of the latest start says of its work."""
+        found: dict[str, str | int | float] = {}
+        for note in self.notes:
+            if note.restart == self.restart:
+                found.update(note.facts)
+        return found
+
 
 def parse(text: str) -> Record:
     """Return the record that a text holds; a line that is incomplete or damaged does not count."""
     starts: list[Start] = []
     usages: list[Usage] = []
     exits: list[Exit] = []
+    notes: list[Note] = []
     for line in text.split("\n")[:-1]:
         try:
             item = cast("dict[str, Any]", json.loads(line))
@@ -122,9 +153,11 @@ def parse(text: str) -> Record:
                 exits.append(_exit(item))
                 if not exits[-1].signalled:
                     break  # final: whatever is started after it is not this run
+            elif kind == "note":
+                notes.append(_note(item))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
-    return Record(tuple(starts), tuple(usages), tuple(exits))
+    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes))
 
 
 def _start(item: dict[str, Any]) -> Start:
@@ -141,6 +174,11 @@ def _start(item: dict[str, Any]) -> Start:
         gpus=int(item.get("gpus", 0)),
         mem=int(item.get("mem", 0)),
     )
+
+
+def _note(item: dict[str, Any]) -> Note:
+    facts = {str(name): value for name, value in item.get("facts", {}).items() if isinstance(value, (str, int, float))}
+    return Note(int(item["restart"]), str(item.get("fault") or ""), facts)
 
 
 def _exit(item: dict[str, Any]) -> Exit:

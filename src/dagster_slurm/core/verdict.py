@@ -6,7 +6,8 @@ a failed query is no observation, and what nobody can vouch for is an error of i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dagster_slurm.core.record import Exit
@@ -39,6 +40,8 @@ _RECORD_LAG_PROMPT = 15.0
 #: ... where Slurm's word alone would be enough
 _RECORD_LAG_INTERRUPTED = 5.0
 
+#: slurmstepd's line on memory in 22.05 and in 24.11
+_STEPD = re.compile(r"slurmstepd\S*: error: Detected \d+ oom[-_]kill event")
 _BY_STATE: dict[JobState, Cause] = {
     JobState.CANCELLED: "cancelled",
     JobState.TIMEOUT: "time_limit",
@@ -89,6 +92,19 @@ def decide(tracked: Tracked, now: float) -> Verdict | Wait:
     if ended.signalled:
         return _signalled(tracked, ended, now)
     return _by_itself(tracked, ended, now)
+
+
+def asks_log(tracked: Tracked, verdict: Verdict) -> bool:
+    """Whether the log can tell more: of a step that ran out of memory, where accounting says nothing."""
+    accounted = tracked.account is not None and tracked.account.state.terminal
+    return tracked.asks and not accounted and verdict.cause in ("exit_code", "signal")
+
+
+def with_log(verdict: Verdict, log: str) -> Verdict:
+    """Return the verdict after a look at the job's log."""
+    if _STEPD.search(log) is None:
+        return verdict
+    return replace(verdict, cause="out_of_memory", evidence=f"{verdict.evidence}; slurmstepd's line in its log")
 
 
 def _by_itself(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:

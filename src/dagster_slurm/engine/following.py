@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dagster_slurm.core import record as records
 from dagster_slurm.core.resources import parse_signal
 from dagster_slurm.core.tracker import Looked, LookFailed, Recorded, Tracked, advance
-from dagster_slurm.core.verdict import Verdict, Wait, decide
+from dagster_slurm.core.verdict import Verdict, Wait, asks_log, decide, with_log
 from dagster_slurm.engine.followed import Absent, Arrival, Back, Followed, Output, RecordText
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch, Sink
@@ -62,7 +62,7 @@ class Following:
                 decision = decide(self.tracked, time.monotonic())
                 if isinstance(decision, Verdict):
                     self._drain(followed, decision)
-                    return decision
+                    return self._after_log(decision)
                 if self._help(decision, followed, asks):
                     continue
                 item = followed.next(asks.due_in())
@@ -79,6 +79,12 @@ class Following:
         """Return the end of a file in the run directory."""
         _, data = self._host.request("tail", dir=self._launch.directory, file=file, bytes=_LOG_TAIL)
         return data.decode("utf-8", "replace")
+
+    def _after_log(self, verdict: Verdict) -> Verdict:
+        if not asks_log(self.tracked, verdict):
+            return verdict
+        files = (f"stderr.{self.tracked.record.restart}", "slurm.log")
+        return with_log(verdict, "\n".join(self.tail(file) for file in files))
 
     def _take(self, item: Arrival) -> None:
         if isinstance(item, Output):

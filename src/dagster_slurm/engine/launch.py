@@ -58,6 +58,8 @@ class Launch:
         keep: seconds to keep run directories, by outcome; ``None`` keeps them.
         prepared: the payload's environment, which must be there before the job is submitted.
         force_environment: build it anew.
+        more: further texts for the run directory, by name.
+        remarks: what the user should hear before it begins.
     """
 
     spec: RunSpec
@@ -68,6 +70,8 @@ class Launch:
     keep: Mapping[str, float] | None = None
     prepared: Prepared | None = None
     force_environment: bool = False
+    more: Mapping[str, str] = field(default_factory=dict[str, str])
+    remarks: tuple[str, ...] = ()
 
     @property
     def directory(self) -> str:
@@ -82,6 +86,7 @@ class Launch:
             ("env.sh", 0o600, variables.encode("utf-8", "surrogateescape")),
             ("context.json", 0o600, self.context),
             *self._environment(),
+            *((name, 0o600, text.encode("utf-8", "surrogateescape")) for name, text in self.more.items()),
             *((name, 0o600, b"") for name in _POLLED),
         ]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.environments.environment import Activation, Prepared
+from dagster_slurm.environments.environment import Prepared
 from dagster_slurm.environments.prefix import Around, rendered
-from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
 from dagster_slurm.payloads.extra_files import ExtraFiles
@@ -33,20 +33,25 @@ class Ask:
         extra_files: what else is to lie in the working directory.
         prelude: shell lines before the payload.
         prepared: the payload's Python environment.
+        tools_python: the target's Python for our own programs. Not looked up in the payload's environment: a Python
+            that is a shim (pyenv's) would change that environment for what it starts.
         force_environment: build it anew.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
+        local: a process beside Dagster: nobody is asked for resources, launchers alone look at them.
     """
 
     payload: Payload
     launcher: ComputeLauncher
     resources: Resources
     prepared: Prepared
+    tools_python: str
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     extra_files: tuple[ExtraFiles, ...] = ()
     prelude: tuple[str, ...] = ()
     upload: bool = True
     keep: Mapping[str, float] | None = None
+    local: bool = False
     force_environment: bool = False
 
 
@@ -88,9 +93,12 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     for extra in ask.extra_files:
         bundles[extra.bundle.key] = extra.bundle
     resources = merge(ask.resources, ask.launcher.needs())
+    programs = Bundle.from_files(ask.launcher.programs())
+    if programs.members:
+        bundles[programs.key] = programs
     activation = ask.prepared.activation()
     prefix = rendered(activation.prefix, _around(ask, key, place, resources))
-    started = ask.launcher.start((*prefix, *command(ask.payload, code, activation.python)), resources)
+    started = _started(ask, (*prefix, *command(ask.payload, code, activation.python)), resources, programs, place)
     tools = place.stored(support().key)
     variables = {
         "PYTHONUNBUFFERED": "1",
@@ -105,16 +113,26 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         key=key,
         paths=RunPaths(place.directory(key)),
         command=started.command,
-        resources=resources,
+        resources=Resources() if ask.local else resources,
         environment=variables,
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
         activate=activation.lines,
-        meter=(_meter_python(activation), "-I", "-S", f"{tools}/bundled/meter.py"),
+        meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
     )
-    extra = tuple((item.bundle.key, item.into) for item in ask.extra_files)
-    return Launch(spec, place.base, context, bundles, extra, ask.keep, ask.prepared, ask.force_environment)
+    return Launch(
+        spec=spec,
+        base=place.base,
+        context=context,
+        bundles=bundles,
+        extra=tuple((item.bundle.key, item.into) for item in ask.extra_files),
+        keep=ask.keep,
+        more=started.files,
+        remarks=started.remarks,
+        prepared=ask.prepared,
+        force_environment=ask.force_environment,
+    )
 
 
 @functools.cache
@@ -123,15 +141,22 @@ def support() -> Bundle:
     return pipes_bundle()
 
 
+def _started(ask: Ask, words: tuple[str, ...], resources: Resources, programs: Bundle, place: Place) -> Started:
+    return ask.launcher.start(
+        Setting(
+            command=words,
+            resources=resources,
+            programs=place.stored(programs.key),
+            python=ask.prepared.activation().python,
+            local=ask.local,
+        )
+    )
+
+
 def _around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
     return Around(
         run_dir=place.directory(key),
         base_dir=place.base,
         data_dir=ask.environment.get("DAGSTER_SLURM_DATA_BASE", ""),
-        gpus=bool(resources.gpus_per_node) or "gpu" in (resources.gres or ""),
+        gpus=not ask.local and (bool(resources.gpus_per_node) or "gpu" in (resources.gres or "")),
     )
-
-
-def _meter_python(activation: Activation) -> str:
-    """The meter runs in the payload's own Python if that has a path on the node, else in the node's."""
-    return activation.python if activation.python.startswith("/") and not activation.prefix else "python3"

@@ -4,8 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dagster_slurm.core.resources import Resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a launcher has to work with.
+
+    Args:
+        command: the payload's own command, word by word.
+        resources: what the job asks for, after all sayings were merged; in local mode nobody grants or limits it.
+        programs: the folder on the target with the launcher's :meth:`~ComputeLauncher.programs`.
+        python: the Python of the payload's environment: a name on PATH there, or a path.
+        local: a process beside Dagster, not a Slurm job.
+    """
+
+    command: tuple[str, ...]
+    resources: Resources = field(default_factory=Resources)
+    programs: str = ""
+    python: str = "python3"
+    local: bool = False
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes that the payload can use."""
+        return 1 if self.local else int(self.resources.options.get("nodes") or self.resources.nodes or 1)
 
 
 @dataclass(frozen=True)
@@ -15,25 +40,32 @@ class Started:
     Args:
         command: word by word; no shell reads it.
         environment: further variables.
+        files: texts for the run directory (mode 0600), by name; the command finds them in ``$DAGSTER_SLURM_RUN_DIR``.
+        remarks: what the user should hear, one sentence each; they become warnings of the step.
     """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ComputeLauncher:
-    """How a payload is started in its job. Subclass it for a launcher of your own."""
+    """How a payload is started in its job. Subclass it for a launcher of your own: see docs/many-processes.md."""
 
     def needs(self) -> Resources:
         """Return what the job must ask for so that this launcher can work, where nothing else says."""
         return Resources()
 
-    def start(self, command: tuple[str, ...], resources: Resources) -> Started:
+    def programs(self) -> Mapping[str, Path]:
+        """Return the programs that travel with every run: name in the folder there, file here. They change rarely."""
+        return {}
+
+    def start(self, setting: Setting) -> Started:
         """Return what to start for a payload.
 
-        Args:
-            command: the payload's own command.
-            resources: what the job asks for, after all sayings were merged.
+        Raises:
+            ConfigurationError: the launcher cannot work with what the job asks for.
         """
         raise NotImplementedError

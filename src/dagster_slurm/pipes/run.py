@@ -76,6 +76,8 @@ def _run(target: Target, call: Call) -> CompletedRun:
     with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
         launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
         handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
+        for remark in launch.remarks:
+            call.context.log.warning(remark)
         telling = Telling(call.context, reader, local=target.local)
         submitted, following, verdict = _to_the_end(target, call, launch, telling)
         telling.echo.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,14 +59,16 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     ask = Ask(
         payload=payload,
         launcher=arguments.launcher,
-        resources=_resources(arguments, said, queue, target),
+        resources=_resources(arguments, said, queue),
         prepared=surroundings.prepare(),
         force_environment=arguments.force_env_push,
+        tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
         environment={**_data_base(slurm, target), **check_environment(arguments.extra_env)},
         extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
         prelude=tuple(queue.prelude) if slurm else (),
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),
+        local=target.local,
     )
     name = call_name(
         context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
@@ -91,10 +94,9 @@ def definition_folder(context: Context) -> Path | None:
         return None  # defined in a notebook or at a prompt
 
 
-def _resources(arguments: Arguments, said: Said, queue: SlurmQueueConfig, target: Target) -> Resources:
+def _resources(arguments: Arguments, said: Said, queue: SlurmQueueConfig) -> Resources:
     """Call, run config, metadata, what the launcher needs, queue: the earlier wins."""
-    asked = merge(arguments.resources, said.resources, arguments.launcher.needs(), queue.resources())
-    return Resources() if target.local else asked
+    return merge(arguments.resources, said.resources, arguments.launcher.needs(), queue.resources())
 
 
 def _sayings(arguments: Arguments, said: Said, settings: Settings) -> tuple[Saying, ...]:
