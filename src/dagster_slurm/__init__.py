@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dagster_slurm.core.resources import Resources
+    from dagster_slurm.environments.pixi import PixiEnvironment
+    from dagster_slurm.environments.prefix import CommandPrefix
+    from dagster_slurm.environments.uv import UvEnvironment
     from dagster_slurm.launchers.bash import BashLauncher
     from dagster_slurm.launchers.launcher import ComputeLauncher
     from dagster_slurm.launchers.ray import RayLauncher
@@ -22,10 +25,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BashLauncher": "launchers.bash",
+    "CommandPrefix": "environments.prefix",
     "ComputeLauncher": "launchers.launcher",
     "ComputeResource": "resources.compute",
     "ExecutionMode": "resources.compute",
     "LocalPipesClient": "resources.clients",
+    "PixiEnvironment": "environments.pixi",
     "RayLauncher": "launchers.ray",
     "Resources": "core.resources",
     "SSHConnectionResource": "resources.ssh",
@@ -34,14 +39,17 @@ _HOMES = {
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
     "SparkLauncher": "launchers.spark",
+    "UvEnvironment": "environments.uv",
 }
 
 __all__ = [
     "BashLauncher",
+    "CommandPrefix",
     "ComputeLauncher",
     "ComputeResource",
     "ExecutionMode",
     "LocalPipesClient",
+    "PixiEnvironment",
     "RayLauncher",
     "Resources",
     "SSHConnectionResource",
@@ -50,6 +58,7 @@ __all__ = [
     "SlurmResource",
     "SlurmRunConfig",
     "SparkLauncher",
+    "UvEnvironment",
 ]
 
 

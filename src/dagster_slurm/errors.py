@@ -6,6 +6,7 @@
     ├── ConfigurationError            a setting or an argument is wrong; nothing was sent anywhere
     │   ├── PayloadNotFound
     │   └── PayloadTooLarge
+    ├── EnvironmentUnavailable        the environment cannot be had: no such Python, no wheel, no download
     ├── HostError                     the way to the cluster
     │   ├── CannotConnect             nobody answers; jobs run on, the step waits
     │   ├── CannotAuthenticate        the login was refused; nothing tries again by itself
@@ -13,6 +14,7 @@
     │   ├── NoSession                 sshd gives this connection no further session for now
     │   └── AgentUnavailable          logged in, but our program does not start there (no python3, odd shell)
     ├── RequestFailed                 the host was reached, but a request could not be carried out
+    │   ├── EnvironmentNotBuilt       building the environment on the cluster failed
     │   └── RemoteStorageError        folder missing or unwritable, disk or quota full
     ├── SubmissionRefused             Slurm will not take this job as it is
     │   └── SubmissionDelayed         ... not now: a limit is reached or the controller does not answer
@@ -20,6 +22,7 @@
         ├── PayloadFailed             the payload ended by itself with an exit code that is not 0
         │   └── PayloadRaised         ... after an exception that it reported through Dagster Pipes
         ├── PayloadKilled             a signal ended the payload, and Slurm names no reason for it
+        ├── EnvironmentDamaged        files of the job's environment are gone; the next run builds it anew
         ├── OutOfMemory
         ├── TimeLimitReached
         ├── JobCancelled
@@ -99,6 +102,10 @@ class PayloadTooLarge(ConfigurationError):
     """The payload's folder exceeds what travels with a run."""
 
 
+class EnvironmentUnavailable(DagsterSlurmError):
+    """The environment cannot be had for this host: a Python, a wheel or a download is missing."""
+
+
 class HostError(DagsterSlurmError):
     """The way to the cluster is barred."""
 
@@ -132,6 +139,10 @@ class AgentUnavailable(HostError):
 
 class RequestFailed(DagsterSlurmError):
     """The host was reached, but could not do what was asked."""
+
+
+class EnvironmentNotBuilt(RequestFailed):
+    """Building the environment on the cluster failed; nothing of it is left there."""
 
 
 class RemoteStorageError(RequestFailed):
@@ -176,6 +187,12 @@ class PayloadKilled(JobError):
     """A signal ended the payload, and Slurm names no reason for it."""
 
     cause = "signal"
+
+
+class EnvironmentDamaged(JobError):
+    """Files of the job's environment are gone, perhaps purged; the payload was not started."""
+
+    cause = "environment_damaged"
 
 
 class OutOfMemory(JobError):

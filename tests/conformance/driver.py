@@ -41,6 +41,7 @@ class Heard:
         self.events: list[Event] = []
         self.absences: list[HostError | None] = []
         self.delays: list[SubmissionDelayed] = []
+        self.told: list[str] = []
 
     def output(self, stream: str, data: bytes) -> None:
         setattr(self, stream, getattr(self, stream) + data)
@@ -53,6 +54,9 @@ class Heard:
 
     def absent(self, error: HostError | None) -> None:
         self.absences.append(error)
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
 
     def delayed(self, error: SubmissionDelayed) -> None:
         self.delays.append(error)

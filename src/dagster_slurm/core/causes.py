@@ -9,6 +9,7 @@ from typing import Any
 from dagster_slurm.core.facts import Ended, peak_mebibytes, requested_mebibytes
 from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import (
+    EnvironmentDamaged,
     JobCancelled,
     JobError,
     JobInterrupted,
@@ -33,6 +34,7 @@ _ERRORS: dict[str, type[JobError]] = {
     "interrupted": JobInterrupted,
     "lost": JobLost,
 }
+_BEFORE_THE_PAYLOAD = ("environment", "environment-damaged")
 #: exit codes by which shells and our scripts say that the payload did not start
 _NOT_STARTED = {
     126: "The program cannot be executed: see its permissions and its interpreter.",
@@ -51,6 +53,8 @@ def job_error(ended: Ended, command: str, log: str, exception: Mapping[str, Any]
     """
     cause = ended.verdict.cause
     kind = PayloadRaised if cause == "exit_code" and exception else _ERRORS[cause]
+    if _phase(ended) == "environment-damaged":
+        kind = EnvironmentDamaged
     return kind(
         _message(ended, exception),
         hint=_hint(ended, exception),
@@ -69,9 +73,9 @@ def _message(ended: Ended, exception: Mapping[str, Any] | None) -> str:
         if exception:
             blamed = f"{name}: {ended.tracked.record.fault}; " if ended.tracked.record.fault else ""
             return f"{blamed}the payload raised {_exception(exception)}"
-        if verdict.exit is not None and verdict.exit.phase == "prelude":
+        if _phase(ended) == "prelude":
             return f"{name}: the prelude failed with exit code {verdict.code} at: {text}"
-        if verdict.exit is not None and verdict.exit.phase == "environment":
+        if _phase(ended) in _BEFORE_THE_PAYLOAD:
             return f"{name} could not start the payload: {text}"
         code = "a failure" if verdict.code is None else f"exit code {verdict.code}"
         return f"{name}: {ended.tracked.record.fault or f'the payload ended with {code}'}"
@@ -87,8 +91,16 @@ def _message(ended: Ended, exception: Mapping[str, Any] | None) -> str:
     }[verdict.cause]
 
 
+def _phase(ended: Ended) -> str:
+    return ended.verdict.exit.phase if ended.verdict.exit is not None else ""
+
+
 def _hint(ended: Ended, exception: Mapping[str, Any] | None) -> str:
     cause, code = ended.verdict.cause, ended.verdict.code
+    if _phase(ended) == "environment-damaged":
+        return (
+            "Run it again: the environment is built anew. Scratch file systems purge what nobody reads; see env_base."
+        )
     if cause == "exit_code" and not exception and code is not None:
         if code in _NOT_STARTED:
             return _NOT_STARTED[code]

@@ -6,7 +6,13 @@ import errno
 from collections.abc import Mapping
 from typing import Any
 
-from dagster_slurm.errors import DagsterSlurmError, RemoteStorageError, RequestFailed
+from dagster_slurm.errors import (
+    DagsterSlurmError,
+    EnvironmentNotBuilt,
+    EnvironmentUnavailable,
+    RemoteStorageError,
+    RequestFailed,
+)
 
 _STORAGE_HINTS = {
     errno.ENOSPC: "Free some space there, or set remote_base to another file system.",
@@ -39,6 +45,8 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
         return LookupUnanswered(text)
     if kind == "storage":
         return _storage(facts, host)
+    if kind in ("build", "prelude"):
+        return _environment(kind, facts, host)
     where = {"where": host}
     known: dict[str, tuple[str, str | None]] = {
         "no command": (
@@ -65,3 +73,19 @@ def _storage(facts: Mapping[str, Any], host: str) -> RemoteStorageError:
     hint = _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
     where = f"{path} on {host}" if path else host
     return RemoteStorageError(f"{where} cannot be used: {facts.get('text')}", hint=hint)
+
+
+def _environment(kind: str, facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
+    if kind == "prelude":
+        return EnvironmentUnavailable(
+            f"the prelude fails on {host}, where the environment is to be built; nothing was sent",
+            log_tail=str(facts.get("text", "")),
+            hint="The login node must know the modules as well. See the queue's prelude.",
+        )
+    return EnvironmentNotBuilt(
+        f"the environment cannot be built on {host}: {facts.get('text')}",
+        command=facts.get("command"),
+        exit_code=facts.get("code"),
+        log_tail=str(facts.get("log", "")),
+        hint="Nothing of it is left there. With a full disk or quota, free some space or set env_base elsewhere.",
+    )

@@ -9,6 +9,7 @@ from typing import Protocol
 from dagster_slurm.core.script import render_environment, render_job
 from dagster_slurm.core.spec import RunSpec
 from dagster_slurm.core.tracker import Event
+from dagster_slurm.environments.environment import Prepared
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.payloads.bundle import Bundle
 
@@ -39,6 +40,10 @@ class Sink(Protocol):
         """Hear that the submission is not taken now and will be repeated."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Hear what is done before the submission, in sentences."""
+        ...
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -51,6 +56,8 @@ class Launch:
         bundles: what must lie in the store, by key.
         extra: bundles (by key) whose files are to appear in a folder of the working directory.
         keep: seconds to keep run directories, by outcome; ``None`` keeps them.
+        prepared: the payload's environment, which must be there before the job is submitted.
+        force_environment: build it anew.
         more: further texts for the run directory, by name.
         remarks: what the user should hear before it begins.
     """
@@ -61,6 +68,8 @@ class Launch:
     bundles: Mapping[str, Bundle] = field(default_factory=dict[str, Bundle])
     extra: tuple[tuple[str, str], ...] = ()
     keep: Mapping[str, float] | None = None
+    prepared: Prepared | None = None
+    force_environment: bool = False
     more: Mapping[str, str] = field(default_factory=dict[str, str])
     remarks: tuple[str, ...] = ()
 
@@ -76,6 +85,12 @@ class Launch:
             ("job.sh", 0o700, render_job(self.spec, slurm=slurm).encode()),
             ("env.sh", 0o600, variables.encode("utf-8", "surrogateescape")),
             ("context.json", 0o600, self.context),
+            *self._environment(),
             *((name, 0o600, text.encode("utf-8", "surrogateescape")) for name, text in self.more.items()),
             *((name, 0o600, b"") for name in _POLLED),
         ]
+
+    def _environment(self) -> list[tuple[str, int, bytes]]:
+        """Return what tells cleaners which environment is in use."""
+        folder = self.prepared.activation().folder if self.prepared is not None else ""
+        return [("environment", 0o600, folder.encode("utf-8", "surrogateescape"))] if folder else []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.environments.environment import Activation
+from dagster_slurm.environments.environment import Prepared
+from dagster_slurm.environments.prefix import Around, rendered
 from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
@@ -30,9 +32,10 @@ class Ask:
         environment: the user's variables.
         extra_files: what else is to lie in the working directory.
         prelude: shell lines before the payload.
-        activation: what the payload's environment needs.
+        prepared: the payload's Python environment.
         tools_python: the target's Python for our own programs. Not looked up in the payload's environment: a Python
             that is a shim (pyenv's) would change that environment for what it starts.
+        force_environment: build it anew.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
         local: a process beside Dagster: nobody is asked for resources, launchers alone look at them.
@@ -41,7 +44,7 @@ class Ask:
     payload: Payload
     launcher: ComputeLauncher
     resources: Resources
-    activation: Activation
+    prepared: Prepared
     tools_python: str
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     extra_files: tuple[ExtraFiles, ...] = ()
@@ -49,6 +52,7 @@ class Ask:
     upload: bool = True
     keep: Mapping[str, float] | None = None
     local: bool = False
+    force_environment: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,15 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     programs = Bundle.from_files(ask.launcher.programs())
     if programs.members:
         bundles[programs.key] = programs
-    started = _started(ask, resources, code, place.stored(programs.key))
+    activation = ask.prepared.activation()
+    prefix = rendered(activation.prefix, _around(ask, key, place, resources))
+    started = _started(ask, (*prefix, *command(ask.payload, code, activation.python)), resources, programs, place)
     tools = place.stored(support().key)
     variables = {
         "PYTHONUNBUFFERED": "1",
         **({"DAGSTER_SLURM_PAYLOAD_DIR": code} if code else {}),
+        # for launchers that start daemons: eval "set -- $DAGSTER_SLURM_COMMAND_PREFIX"
+        **({"DAGSTER_SLURM_COMMAND_PREFIX": shlex.join(prefix)} if prefix else {}),
         **started.environment,
         **ask.environment,
         **bootstrap,
@@ -109,12 +117,22 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         environment=variables,
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
-        activate=ask.activation.lines,
+        activate=activation.lines,
         meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
     )
-    extra = tuple((item.bundle.key, item.into) for item in ask.extra_files)
-    return Launch(spec, place.base, context, bundles, extra, ask.keep, started.files, started.remarks)
+    return Launch(
+        spec=spec,
+        base=place.base,
+        context=context,
+        bundles=bundles,
+        extra=tuple((item.bundle.key, item.into) for item in ask.extra_files),
+        keep=ask.keep,
+        more=started.files,
+        remarks=started.remarks,
+        prepared=ask.prepared,
+        force_environment=ask.force_environment,
+    )
 
 
 @functools.cache
@@ -123,8 +141,22 @@ def support() -> Bundle:
     return pipes_bundle()
 
 
-def _started(ask: Ask, resources: Resources, code: str, programs: str) -> Started:
-    python = ask.activation.python
-    words = command(ask.payload, code, python)
-    setting = Setting(command=words, resources=resources, programs=programs, python=python, local=ask.local)
-    return ask.launcher.start(setting)
+def _started(ask: Ask, words: tuple[str, ...], resources: Resources, programs: Bundle, place: Place) -> Started:
+    return ask.launcher.start(
+        Setting(
+            command=words,
+            resources=resources,
+            programs=place.stored(programs.key),
+            python=ask.prepared.activation().python,
+            local=ask.local,
+        )
+    )
+
+
+def _around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
+    return Around(
+        run_dir=place.directory(key),
+        base_dir=place.base,
+        data_dir=ask.environment.get("DAGSTER_SLURM_DATA_BASE", ""),
+        gpus=not ask.local and (bool(resources.gpus_per_node) or "gpu" in (resources.gres or "")),
+    )

@@ -71,6 +71,7 @@ def submit(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, know
 
 def _once(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, patient: bool) -> dict[str, Any]:
     files = launch.files(slurm=scheduler.asks)
+    environment = _environment(launch)
     body = b"".join(content for _, _, content in files)
     while True:
         answer, _ = host.request(
@@ -88,11 +89,23 @@ def _once(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, patie
             find=scheduler.find(launch.spec.key.job_name),
             no_job=scheduler.no_job,
             keep=launch.keep,
+            environment=environment,
         )
         if "missing" not in answer:
             return answer
+        if answer["lacks_environment"] and launch.prepared is not None and environment is not None:
+            launch.prepared.ensure(sink.tell, force=bool(environment["force"]))
+            environment = {**environment, "force": False}
         for key in answer["missing"]:
             _send(host, launch, key, sink)
+
+
+def _environment(launch: Launch) -> dict[str, Any] | None:
+    """Return what the agent is to look for before it submits: nothing of ours, in most environments."""
+    path = launch.prepared.place() if launch.prepared is not None else None
+    if launch.prepared is None or path is None:
+        return None
+    return {"path": path, "key": launch.prepared.key(), "force": launch.force_environment}
 
 
 def _send(host: Host, launch: Launch, key: str, sink: Sink) -> None:

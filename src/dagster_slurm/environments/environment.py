@@ -1,11 +1,35 @@
-"""What an environment gives a run: which Python runs the payload, and the shell lines that make it so."""
+"""What an environment is: it is prepared for a site, made sure of, and activated in the job."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
-from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.errors import HostError
+
+#: hears what goes on, in sentences for people
+Tell = Callable[[str], None]
+#: hears when the way to the host is barred
+Absent = Callable[[HostError], None]
+
+
+class Agent(Protocol):
+    """Who carries out requests on the host; a :class:`dagster_slurm.engine.host.Host` does."""
+
+    name: str
+
+    def request(
+        self, operation: str, body: bytes = b"", *, say: Absent | None = None, **fields: Any
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask, however often it takes."""
+        ...
+
+    def notify(self, operation: str, body: bytes = b"", **fields: Any) -> None:
+        """Tell something that needs no answer, and may get lost."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -15,34 +39,112 @@ class Activation:
     Args:
         python: the Python for payloads in Python: a name on PATH, or a path.
         lines: shell lines for the job script.
+        prefix: words before each command of the environment; see :mod:`.prefix`. Empty: none.
+        folder: the environment's folder on the host, which is in use as long as the job may run; empty: none.
     """
 
     python: str
     lines: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
+    folder: str = ""
 
 
-def plain(python: str) -> Activation:
-    """Return the activation of whatever is on the target: nothing but the name of its Python."""
-    return Activation(python)
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where an environment is to work.
+
+    Args:
+        agent: carries out requests there.
+        base: the folder with environments, absolute there.
+        prelude: shell lines before every payload there.
+        python: the Python that is used there where nothing else says: a name or a path.
+        beside: the folder of the file that defines the asset.
+        cwd: the working directory.
+        absent: hears when the way there is barred.
+    """
+
+    agent: Agent
+    base: str
+    prelude: tuple[str, ...] = ()
+    python: str = "python3"
+    beside: Path | None = None
+    cwd: Path = field(default_factory=Path.cwd)
+    absent: Absent | None = None
+
+
+class Prepared(Protocol):
+    """An environment for a site: all that can be known of it before anything is sent."""
+
+    def key(self) -> str:
+        """Return its fingerprint: the same content at the same kind of site has the same key. Pure."""
+        ...
+
+    def activation(self) -> Activation:
+        """Return how a payload gets it. Pure."""
+        ...
+
+    def place(self) -> str | None:
+        """Return its folder on the host, if it is one that we build and whose presence a submission checks. Pure."""
+        ...
+
+    def ensure(self, tell: Tell, *, force: bool = False) -> None:
+        """Make sure that it is there; may be repeated, by several at once, and after any interruption.
+
+        Args:
+            tell: hears what goes on.
+            force: build it anew.
+
+        Raises:
+            DagsterSlurmError: it cannot be had.
+        """
+        ...
+
+
+class Environment(Protocol):
+    """What a user names: ``environment=`` takes it."""
+
+    def prepare(self, site: Site) -> Prepared:
+        """Look at the project and the site; send nothing.
+
+        Raises:
+            ConfigurationError: the project or its lock file is not as it must be.
+            EnvironmentUnavailable: the site cannot have it, for instance for want of a Python.
+            HostError: the host never answered, or refuses us.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Present:
+    """An environment that is there already: nothing is sent."""
+
+    name: str
+    how: Activation
+
+    def key(self) -> str:
+        """Return what tells it from others."""
+        return self.name
+
+    def activation(self) -> Activation:
+        """Return how a payload gets it."""
+        return self.how
+
+    def place(self) -> None:
+        """Return nothing: we do not build it."""
+
+    def ensure(self, tell: Tell, *, force: bool = False) -> None:
+        """Do nothing."""
 
 
 def predeployed(path: str) -> Activation:
-    """Return the activation of an environment that lies on the target: a folder with ``activate.sh`` or ``bin/python``.
-
-    Raises:
-        ConfigurationError: the path is not absolute.
-    """
-    if not path.startswith("/"):
-        raise ConfigurationError(
-            f"pre_deployed_env_path={path!r} is not an absolute path on the cluster", hint="Begin it with /, $ or ~."
-        )
-    return Activation(
-        "python",
-        (
-            f"_ds_environment={shlex.quote(path)}",
-            'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
-            'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
-            'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
-            "fi",
-        ),
+    """Return the activation of a folder on the target."""
+    lines = (
+        f"_ds_environment={shlex.quote(path)}",
+        'if [ -r "$_ds_environment/activate.sh" ]; then . "$_ds_environment/activate.sh"',
+        'elif [ -x "$_ds_environment/bin/python" ]; then export PATH="$_ds_environment/bin:$PATH"',
+        'else _ds_give_up 66 environment "no activate.sh and no bin/python in $_ds_environment on $_ds_node"',
+        "fi",
+        # one that `dagster-slurm env push` made: it was used now
+        'touch -c "$_ds_environment/.dagster-slurm/ready" 2>/dev/null || true',
     )
+    return Activation("python", lines, folder=path)

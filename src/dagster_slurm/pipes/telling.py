@@ -81,6 +81,10 @@ class Telling:
             self._log.warning(str(error))
         self.on_delay()
 
+    def tell(self, text: str) -> None:
+        """Say what is done before the submission."""
+        self._log.info(text)
+
     def _ended(self, event: Ended) -> None:
         if event.exit.signals:
             self._log.warning(

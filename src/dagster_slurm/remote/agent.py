@@ -13,7 +13,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 
-from . import cleaning, frames, rundir, store
+from . import cleaning, frames, packages, rundir, store
 from .commands import CommandMissing, Commands
 from .follow import Follower
 from .queues import Queues, private_folder
@@ -37,6 +37,7 @@ class Agent:
         self._gathered = bytearray()
         self._requests = Requests(self._commands, self._queues)
         self._incoming: Dict[str, store.Incoming] = {}
+        self._arriving = packages.Arriving()
         self._work: "queue.Queue[Tuple[Dict[str, Any], bytes]]" = queue.Queue()
         self._beat = 0.0
         self._threads = 0
@@ -85,6 +86,7 @@ class Agent:
         self._requests.finish()
         for incoming in self._incoming.values():
             incoming.discard()
+        self._arriving.close()
         if self._registered:
             with contextlib.suppress(OSError):
                 os.unlink(self._registered)
@@ -97,6 +99,7 @@ class Agent:
             "job": self._job,
             "grant": self._grant,
             "put": self._put,
+            "piece": self._arriving.piece,
             "collected": self._collected,
             "counts": self._counts,
         }.get(head.get("op", ""))

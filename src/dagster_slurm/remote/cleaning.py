@@ -44,7 +44,7 @@ def sweep(base: str, keep: Dict[str, float]) -> int:
     What was never collected is kept as a failure is: somebody may come back for it.
     """
     removed = 0
-    for directory in _run_directories(os.path.join(base, "runs")):
+    for directory in run_directories(base):
         time.sleep(_PAUSE)
         limit = _limit(directory, keep)
         if limit is not None and _age(directory) > limit:
@@ -87,8 +87,9 @@ def _since(path: str) -> float:
         return float("inf")
 
 
-def _run_directories(runs: str) -> Iterator[str]:
-    for level_one in _folders(runs):
+def run_directories(base: str) -> Iterator[str]:
+    """Yield the run directories below a base folder."""
+    for level_one in _folders(os.path.join(base, "runs")):
         for level_two in _folders(level_one):
             for directory in _folders(level_two):
                 yield directory

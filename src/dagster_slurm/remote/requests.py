@@ -13,30 +13,20 @@ from typing import Any, Callable, ContextManager, Dict, Generator, List, Optiona
 from . import cleaning, rundir, store
 from .commands import Commands, clean_environment
 from .direct import Direct
+from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, environment_is_ready
 from .queues import COMMAND_TIMEOUT, Queues, base_id
+from .refused import Ending, Refused, check_base
 
 SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
-REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
+REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail", *ENVIRONMENT_REQUESTS)
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Refused(Exception):
-    """A request that cannot be carried out: a kind that the client knows, and facts."""
-
-    def __init__(self, kind: str, text: str, **facts: Any) -> None:
-        super().__init__(text)
-        self.answer: Dict[str, Any] = dict(facts, kind=kind, text=text)
-
-
-class Ending(Exception):
-    """We are about to end: the request is left to the next agent, and not answered."""
-
-
-class Requests:
+class Requests(EnvironmentRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:
@@ -75,10 +65,11 @@ class Requests:
         found = _evidence(directory)
         if rundir.proves_job(found):
             return dict(found, adopted=True)
-        self._check_base(head["base"])
+        check_base(head["base"])
         missing = store.have(head["base"], head.get("needs", []))
-        if missing:
-            return {"missing": missing}
+        lacks_environment = not environment_is_ready(head)
+        if missing or lacks_environment:
+            return {"missing": missing, "lacks_environment": lacks_environment}
         with self._lock(directory) as renew:
             found = _evidence(directory)
             if rundir.proves_job(found):
@@ -166,14 +157,6 @@ class Requests:
                 return {"size": size}, file.read(int(head["bytes"]))
         except FileNotFoundError:
             return {"size": 0}, b""
-
-    def _check_base(self, base: str) -> None:
-        try:
-            rundir.make_private(base)
-        except OSError as error:
-            raise Refused("storage", error.strerror or str(error), errno=error.errno, path=base)  # noqa: B904
-        if not os.access(base, os.W_OK | os.X_OK):
-            raise Refused("storage", "not writable", errno=13, path=base)
 
     def _start(self, head: Head, directory: str) -> Dict[str, Any]:
         if head["kind"] == "direct":

@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, Dict, Generator, List, Tuple
 
 #: a lock that was not renewed for so long belongs to a process that is gone, in seconds; longer than any command runs
-_STALE_LOCK = 120.0
+STALE_LOCK = 120.0
 _LOCK_WAIT = 0.2
 
 JOB_ID, CLAIM, RECORD = "job.id", "claim", "record.jsonl"
@@ -181,7 +181,7 @@ def _take(mine: str, path: str) -> bool:
         if ours.st_ino == theirs.st_ino:
             return True  # it was made, and the reply was lost (NFS)
         # Age by the file server's clock alone: that of a file just written against that of the lock.
-        if ours.st_mtime - theirs.st_mtime > _STALE_LOCK or _holder_is_gone(path):
+        if ours.st_mtime - theirs.st_mtime > STALE_LOCK or _holder_is_gone(path):
             _remove(path, theirs.st_ino, mine + ".stale")
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESTALE):

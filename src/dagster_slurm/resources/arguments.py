@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from dagster_slurm.core.options import from_options, from_requirements
 from dagster_slurm.core.resources import Resources, merge
+from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.resources.run_config import SlurmRunConfig
@@ -34,6 +35,9 @@ class Arguments:
     key: str | None
     skip_payload_upload: bool | None
     remote_payload_path: str | None
+    environment: Named | None
+    launchpad_environment: Named | None
+    default_environment: Named | None
     force_env_push: bool
     poll_timeout: float | None
 

@@ -13,7 +13,6 @@ from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.engine.plan import Ask
 from dagster_slurm.engine.target import Target
-from dagster_slurm.environments.environment import Activation, plain, predeployed
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.payloads.extra_files import extra_files
 from dagster_slurm.payloads.interpreter import interpreter_of
@@ -24,12 +23,14 @@ from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
 from dagster_slurm.resources.metadata import Said, from_metadata
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
+from dagster_slurm.resources.surroundings import Saying, Surroundings, expanded
 
 
 class Settings(Protocol):
     """What the resource says."""
 
     slurm: SlurmResource | None
+    local_environment: str
     pre_deployed_env_path: str | None
     default_skip_payload_upload: bool
     forward_termination: bool
@@ -47,11 +48,20 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     payload = resolve(_payload_path(arguments), beside=beside, cwd=cwd) if upload else _on_target(arguments)
     slurm = None if target.local else settings.slurm
     queue = slurm.defaults() if slurm else SlurmQueueConfig()
+    surroundings = Surroundings(
+        context=context,
+        target=target,
+        slurm=slurm,
+        sayings=_sayings(arguments, said, settings),
+        as_on_cluster=_as_on_cluster(settings),
+        beside=beside,
+    )
     ask = Ask(
         payload=payload,
         launcher=arguments.launcher,
         resources=_resources(arguments, said, queue),
-        activation=_activation(said, settings, slurm, target),
+        prepared=surroundings.prepare(),
+        force_environment=arguments.force_env_push,
         tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
         environment={**_data_base(slurm, target), **check_environment(arguments.extra_env)},
         extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
@@ -89,30 +99,29 @@ def _resources(arguments: Arguments, said: Said, queue: SlurmQueueConfig) -> Res
     return merge(arguments.resources, said.resources, arguments.launcher.needs(), queue.resources())
 
 
-def _activation(said: Said, settings: Settings, slurm: SlurmResource | None, target: Target) -> Activation:
-    path = said.pre_deployed_env_path or settings.pre_deployed_env_path
-    if path is None:
-        return plain(sys.executable if target.local else slurm.remote_python if slurm else "python3")
-    if not path.startswith(("/", "~", "$")):
-        path = f"{(slurm.env_base if slurm else None) or f'{target.base}/envs'}/{path}"
-    return predeployed(_expanded(path, "pre_deployed_env_path", target))
+def _sayings(arguments: Arguments, said: Said, settings: Settings) -> tuple[Saying, ...]:
+    """Argument, run config, metadata, resource: the earlier wins."""
+    return (
+        Saying("run()", arguments.environment),
+        Saying("the run config", arguments.launchpad_environment),
+        Saying("the asset's metadata", said.environment, said.pre_deployed_env_path),
+        Saying("the resource", arguments.default_environment, settings.pre_deployed_env_path),
+    )
 
 
-def _expanded(path: str, what: str, target: Target) -> str:
-    """Return a path as the target understands it."""
-    if not path.startswith(("~", "$")):
-        return path
-    expanded = target.host.hello(path)["paths"][path]
-    if expanded is None:
-        raise ConfigurationError(f"{what}={path!r} has a variable that is not set on {target.host.name}")
-    return str(expanded)
+def _as_on_cluster(settings: Settings) -> bool:
+    if settings.local_environment not in ("own", "same"):
+        raise ConfigurationError(
+            f"local_environment={settings.local_environment!r} is not known", hint='"own" or "same"'
+        )
+    return settings.local_environment == "same"
 
 
 def _data_base(slurm: SlurmResource | None, target: Target) -> dict[str, str]:
     """Tell payloads where results live, if the user said so."""
     if slurm is None or slurm.data_base is None:
         return {}
-    return {"DAGSTER_SLURM_DATA_BASE": _expanded(slurm.data_base, "data_base", target)}
+    return {"DAGSTER_SLURM_DATA_BASE": expanded(slurm.data_base, "data_base", target)}
 
 
 def _skips_upload(arguments: Arguments, settings: Settings) -> bool:

@@ -12,6 +12,7 @@ from pydantic import Field
 from dagster_slurm.core.options import suggestion
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.target import Target
+from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -49,6 +50,11 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     )
     slurm: SlurmResource | None = Field(default=None, description="The cluster; not looked at in local mode.")
     default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
+    environment: dg.ResourceDependency[Named | None] = None  # pyright: ignore[reportAssignmentType]
+    local_environment: str = Field(
+        default="own",
+        description='Local mode: "own" is the Python that Dagster runs in, "same" an environment as on the cluster.',
+    )
     pre_deployed_env_path: str | None = Field(
         default=None, description="Environment on the target: a folder with activate.sh or bin/python."
     )
@@ -90,6 +96,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         remote_payload_path: str | None = None,
         force_env_push: bool | None = None,
         poll_timeout: float | None = None,
+        environment: Named | None = None,
         **unknown: object,
     ) -> CompletedRun:
         """Run a payload, and wait for its end.
@@ -113,6 +120,9 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             remote_payload_path: where it lies on the cluster.
             force_env_push: build the environment anew.
             poll_timeout: seconds after which to give up and cancel the job, time in the queue included. None: never.
+            environment: its Python environment: ``"uv"``, :class:`UvEnvironment`, a requirements file, ``"plain"``,
+                ``"auto"``, or an absolute path on the cluster. Else the run config, the asset's metadata
+                (``slurm_environment``) and the resource say.
             unknown: anything else is an error.
 
         Returns:
@@ -139,6 +149,9 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 key=key,
                 skip_payload_upload=skips if skip_payload_upload is None else skip_payload_upload,
                 remote_payload_path=remote_payload_path or launchpad.remote_payload_path,
+                environment=environment,
+                launchpad_environment=launchpad.environment,
+                default_environment=self.environment,
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
             )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagster_slurm.core.options import from_options, from_requirements
 from dagster_slurm.core.resources import Resources, merge
+from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.pipes.handles import Context
 
 _PREFIXES = ("slurm_", "slurm/")
-_RESOURCES, _ENVIRONMENT = "resources", "pre_deployed_env_path"
-#: metadata of the public package that is read elsewhere, or that other tools put there
-_ELSEWHERE = frozenset({"pack_cmd"})
+_RESOURCES, _DEPLOYED, _ENVIRONMENT = "resources", "pre_deployed_env_path", "environment"
+#: of the public package: a command that packs with pixi-pack
+_PACK_COMMAND = "pack_cmd"
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,15 @@ class Said:
 
     resources: Resources = field(default_factory=Resources)
     pre_deployed_env_path: str | None = None
+    environment: Named | None = None
 
 
 def from_metadata(context: Context) -> Said:
     """Return what the metadata of the step's assets say; those of an op's assets must agree.
 
     ``slurm_resources={"cpus": 8}``, ``slurm_partition="gpu"`` and the like for any sbatch option,
-    ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and ``resource_requirements`` as well.
+    ``slurm_environment``, ``slurm_pack_cmd``, ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and
+    ``resource_requirements`` as well.
 
     Raises:
         ConfigurationError: an unknown option, or assets of one step that ask for different things.
@@ -57,7 +61,8 @@ def _metadata(context: Context) -> list[Mapping[str, Any]]:
 def _said(metadata: Mapping[str, Any]) -> Said:
     options: dict[str, Any] = {}
     resources: list[Resources] = []
-    environment: str | None = None
+    deployed: str | None = None
+    environment: Named | None = None
     for name, wrapped in metadata.items():
         value = getattr(wrapped, "value", wrapped)
         prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
@@ -66,8 +71,13 @@ def _said(metadata: Mapping[str, Any]) -> Said:
             resources.append(from_options(value))
         elif name == "resource_requirements":
             resources.append(from_requirements(value))
+        elif prefix and plain == _DEPLOYED:
+            deployed = str(value)
         elif prefix and plain == _ENVIRONMENT:
-            environment = str(value)
-        elif prefix and plain not in _ELSEWHERE:
+            environment = value
+        elif prefix and plain == _PACK_COMMAND:
+            words = shlex.split(value) if isinstance(value, str) else list(value)
+            environment = {"pixi": {"pack_cmd": words}}
+        elif prefix:
             options[plain] = value
-    return Said(merge(from_options(options), *resources), environment)
+    return Said(merge(from_options(options), *resources), deployed, environment)

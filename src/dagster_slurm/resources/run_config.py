@@ -24,6 +24,9 @@ class SlurmRunConfig(dg.Config):
     qos: str | None = Field(default=None, description="Quality of service.")
     constraint: str | None = Field(default=None, description="Node features.")
     extra_slurm_opts: dict[str, Any] = Field(default={}, description="Further sbatch options.")
+    environment: str | None = Field(
+        default=None, description='Python environment: "uv", "plain", "auto", or an absolute path on the cluster.'
+    )
     force_env_push: bool = Field(default=False, description="Build the environment anew.")
     skip_payload_upload: bool = Field(default=False, description="The payload lies on the cluster already.")
     remote_payload_path: str | None = Field(default=None, description="Where it lies there.")

@@ -1,0 +1,85 @@
+"""Getting an environment built on the host: send what is missing, have it built, and do so once for many who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dagster_slurm.environments import kept
+from dagster_slurm.environments.environment import Site, Tell
+from dagster_slurm.environments.lock_file import Locked
+from dagster_slurm.environments.progress import megabytes
+from dagster_slurm.environments.sending import Sender
+from dagster_slurm.errors import EnvironmentUnavailable
+from dagster_slurm.remote import long_lock, rundir
+
+_PATIENCE = 3600.0
+_ROUNDS = 4
+
+
+@contextmanager
+def one_at_a_time(host: str, place: str, tell: Tell) -> Generator[None]:
+    """Let one process of this machine do something for an environment, and others wait for it."""
+    locks = kept.folder() / "locks"
+    rundir.make_private(str(locks))
+    lock = str(locks / kept.fingerprint(host, place)[:32])
+    entered = False
+    try:
+        with long_lock.hold(lock, 0.2):
+            entered = True
+            yield
+    except rundir.Locked:
+        if entered:
+            raise
+        tell("Another process of this machine sends the environment; waiting for it.")
+        with long_lock.hold(lock, _PATIENCE):
+            yield
+
+
+def build(
+    site: Site,
+    packages: list[Locked],
+    fetch: Callable[[Locked], Path],
+    *,
+    order: Mapping[str, Any],
+    about: str,
+    tell: Tell,
+) -> None:
+    """Send what is missing and have the environment built.
+
+    Args:
+        site: where.
+        packages: all that it is made of.
+        fetch: gives a package's file here.
+        order: what to build; see :func:`dagster_slurm.remote.built.build`.
+        about: its name, for people.
+        tell: hears what goes on.
+
+    Raises:
+        EnvironmentUnavailable: a package cannot be had.
+        RequestFailed: the host cannot take or build it.
+    """
+    sender = Sender(site.agent, site.base, tell, site.absent)
+    for _ in range(_ROUNDS):
+        sent = sender.send_missing(packages, fetch)
+        answer, _ = site.agent.request("build", base=site.base, order=dict(order), say=site.absent)
+        if "missing" in answer:
+            continue
+        if answer["built"]:
+            tell(f"Environment {about} was built in {answer['seconds']:.1f} s; {megabytes(sent)} were sent.")
+        return
+    raise EnvironmentUnavailable(
+        f"packages vanish on {site.agent.name} while the environment is built",
+        details={"folder": f"{site.base}/packages"},
+        hint="Set env_base to a file system that is not purged so fast.",
+    )
+
+
+def shell(*names: str) -> tuple[str, ...]:
+    """Return shell lines for the job script, from the files of these names in ``sh``."""
+    folder = files("dagster_slurm.environments") / "sh"
+    lines = [line for name in names for line in (folder / f"{name}.sh").read_text(encoding="utf-8").splitlines()]
+    return tuple(line for line in lines if not line.startswith("#"))

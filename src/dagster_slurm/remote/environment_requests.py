@@ -1,0 +1,54 @@
+"""What the agent does for environments when it is asked; each may be repeated."""
+
+from typing import Any, Dict
+
+from . import built, housekeeping, packages, pythons
+from .refused import Refused, check_base
+
+Head = Dict[str, Any]
+
+ENVIRONMENT_REQUESTS = ("pythons", "packages", "seal", "build", "environments", "clean_environments")
+
+
+class EnvironmentRequests:
+    """The requests that concern environments, each answered once, in a thread of a small pool."""
+
+    def pythons(self, head: Head) -> Dict[str, Any]:
+        """Say which Pythons a job would find."""
+        check_base(head["base"])
+        try:
+            return {"pythons": pythons.find(head["base"], head["names"], head["prelude"])}
+        except pythons.Unusable as error:
+            raise Refused("prelude", str(error))  # noqa: B904
+
+    def packages(self, head: Head) -> Dict[str, Any]:
+        """Say which packages are missing, and how much of each is there."""
+        check_base(head["base"])
+        return {"missing": packages.missing(head["base"], head["wanted"])}
+
+    def seal(self, head: Head) -> Dict[str, Any]:
+        """Check packages that have arrived."""
+        return {"damaged": packages.seal(head["base"], head["packages"])}
+
+    def build(self, head: Head) -> Dict[str, Any]:
+        """Make sure that an environment is there."""
+        try:
+            return built.build(head["base"], head["order"])
+        except built.NotBuilt as error:
+            raise Refused("build", str(error), **error.facts)  # noqa: B904
+
+    def environments(self, head: Head) -> Dict[str, Any]:
+        """Say which environments there are."""
+        return {"environments": housekeeping.listing(head["base"])}
+
+    def clean_environments(self, head: Head) -> Dict[str, Any]:
+        """Remove environments that nobody uses."""
+        return housekeeping.clean(head["base"], head["older"], head["most"], head["dry"])
+
+
+def environment_is_ready(head: Head) -> bool:
+    """Whether a submission finds its environment; there may be none to find."""
+    wanted = head.get("environment")
+    if wanted is None:
+        return True
+    return not wanted["force"] and built.is_ready(wanted["path"], wanted["key"], head["base"])

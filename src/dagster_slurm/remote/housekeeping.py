@@ -1,0 +1,96 @@
+"""Which environments are here, which of them are in use, and the removal of others."""
+
+import contextlib
+import os
+import time
+from typing import Any, Dict, Iterator, List, Set
+
+from . import built, cleaning, packages, rundir
+
+#: an environment used so lately may be that of a job that is just being submitted, in seconds
+_JUST_USED = 3600.0
+
+
+def listing(base: str) -> List[Dict[str, Any]]:
+    """Return what is known of each environment below ``base``, the last used first.
+
+    Besides what :mod:`.built` notes: ``path``, ``used`` (seconds since the epoch), ``in_use`` (by a run that has not
+    ended), and ``whole``.
+    """
+    found: List[Dict[str, Any]] = []
+    for name in _names(base):
+        path = os.path.join(built.folder(base), name)
+        facts = built.about(path)
+        found.append(dict(facts, key=name, path=path, used=_used(path), whole=built.is_ready(path, name)))
+    taken = _in_use({os.path.dirname(base)}.union(*(_bases(item["path"]) for item in found)))
+    for item in found:
+        item["in_use"] = item["path"] in taken
+    return sorted(found, key=lambda item: -item["used"])
+
+
+def clean(base: str, older: float, most: float, dry: bool) -> Dict[str, Any]:
+    """Remove environments that nobody uses, and packages that none needs any more.
+
+    Args:
+        base: the folder with environments.
+        older: seconds since the last use after which one goes.
+        most: bytes that all of them may have; beyond, those used longest ago go.
+        dry: only say what would go.
+
+    Returns:
+        ``removed`` environments as in :func:`listing`, ``kept``, and ``packages``: bytes of packages removed.
+    """
+    rundir.make_private(built.folder(base))
+    with built.building(base):
+        kept: List[Dict[str, Any]] = []
+        removed: List[Dict[str, Any]] = []
+        total = 0.0
+        for item in listing(base):
+            age = time.time() - item["used"]
+            total += item.get("bytes", 0)
+            spare = not item["in_use"] and age > _JUST_USED
+            (removed if spare and (age > older or total > most) else kept).append(item)
+        freed = 0
+        if not dry:
+            for item in removed:
+                built.remove_tree(item["path"])
+            built.sweep(base)
+            freed = packages.sweep(base, max(older, _JUST_USED))
+            if removed:
+                # its hard links would keep the bytes; the next build unpacks again what it needs
+                built.remove_tree(os.path.join(base, "cache"))
+                built.remove_tree(os.path.join(base, "wheels"))
+    return {"removed": removed, "kept": kept, "packages": freed}
+
+
+def _names(base: str) -> List[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(name for name in os.listdir(built.folder(base)) if "." not in name)
+    return []
+
+
+def _used(path: str) -> float:
+    for name in (built.READY, built.ABOUT):
+        with contextlib.suppress(OSError):
+            return os.stat(os.path.join(path, built.MARKS, name)).st_mtime
+    return 0.0
+
+
+def _bases(path: str) -> List[str]:
+    return rundir.read_text(os.path.join(path, built.MARKS, built.BASES)).strip("\n").split("\n")
+
+
+def _in_use(bases: Set[str]) -> Set[str]:
+    """Return the environments of all runs below some bases that have not ended."""
+    return {
+        rundir.read_text(os.path.join(directory, "environment")) for base in bases for directory in _unfinished(base)
+    }
+
+
+def _unfinished(base: str) -> Iterator[str]:
+    for directory in cleaning.run_directories(base):
+        record = rundir.read_text(os.path.join(directory, rundir.RECORD)).split("\n")
+        # what a signal ended may be started again
+        ended = any('"event":"exit"' in line and '"signalled":false' in line for line in record)
+        if not ended and cleaning.outcome(directory) is None:
+            yield directory
