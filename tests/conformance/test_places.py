@@ -53,7 +53,9 @@ def test_a_file_is_in_the_way(rig: Rig) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("base", ["/", "/root/x", "/proc/x", "{shared}/closed", "{shared}/closed/below"])
+@pytest.mark.parametrize(
+    "base", ["/", str(Path("/", "root", "x")), "/proc/x", "{shared}/closed", "{shared}/closed/below"]
+)
 def test_a_base_that_may_not_be_written(real: Rig, base: str) -> None:
     closed = real.shared / "closed"
     closed.mkdir(mode=0o500)

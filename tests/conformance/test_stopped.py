@@ -72,6 +72,26 @@ def test_a_real_node_that_fails(real: Rig) -> None:
     assert played.cause == "node_failure"
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_node_that_only_seemed_lost(faked: Rig, code: int) -> None:
+    """The job starts again while its first start goes on, unseen by Slurm, and ends first: the last start counts."""
+    body = "echo $DAGSTER_SLURM_RESTART >>$MESSAGES; touch begun.$DAGSTER_SLURM_RESTART; "
+    body += (
+        f"until [ -e go.$DAGSTER_SLURM_RESTART ]; do sleep 0.02; done; [ $DAGSTER_SLURM_RESTART = 0 ] || exit {code}"
+    )
+    play = faked.begin(body)
+    play.until(lambda: play.file("begun.0").exists())
+    faked.backstage.fail_node(play.job, survive=True)
+    play.until(lambda: play.file("begun.1").exists())
+    play.file("go.0").touch()
+    until(lambda: '"event":"exit"' in (play.directory / "record.jsonl").read_text())
+    assert not play.over
+    play.file("go.1").touch()
+    played = play.result()
+    assert (played.verdict.code, played.heard.said) == (code, {0: b"0\n", 1: b"1\n"})
+    assert played.verdict.exit is not None
+
+
 def _node(play: Play) -> str:
     until(lambda: play.following and play.following.tracked.record.start)
     assert play.following is not None
@@ -88,6 +108,7 @@ def test_a_job_that_starts_again_is_followed(faked: Rig, how: str) -> None:
     assert played.cause == "success"
     assert played.tracked.record.restart == 1
     assert played.heard.said == {0: b"0\n", 1: b"1\n"}
+    assert sorted(played.heard.stdout.split()) == [b"0", b"1"] + ([b"saved"] if how != "fail_node" else [])
     assert (played.directory / "stdout.1").read_bytes() == b"1\n"
     assert (played.directory / "stdout.0").read_bytes().startswith(b"0\n")
 

@@ -73,7 +73,12 @@ class TestASignalledEnd:
 
     @pytest.mark.parametrize("word", ["COMPLETED", "FAILED"])
     def test_if_slurm_names_no_reason_it_is_an_interruption(self, word: str) -> None:
-        assert Watched().record(start(), exit_(0, "TERM")).queue(word).reread().cause() == "interrupted"
+        watched = Watched().record(start(), exit_(0, "TERM")).queue(word).reread()
+        assert watched.cause() == "wait for record"  # of a further start, that may be seen late
+        assert watched.cause(after=RECORD_LAG) == "interrupted"
+        prompt = Watched()
+        prompt.tracked = replace(prompt.tracked, late=False)
+        assert prompt.record(start(), exit_(0, "TERM")).queue(word).reread().cause() == "interrupted"
 
     def test_the_warning_before_the_time_limit_is_a_reason(self) -> None:
         watched = Watched(warning="TERM").record(start(), exit_(0, "TERM")).queue("COMPLETED").reread()

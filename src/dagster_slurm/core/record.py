@@ -151,7 +151,9 @@ def parse(text: str) -> Record:
                 )
             elif kind == "exit":
                 exits.append(_exit(item))
-                if not exits[-1].signalled:
+                # a start on a node that only seemed lost may end after the next one has begun
+                latest = starts[-1].restart if starts else exits[-1].restart
+                if not exits[-1].signalled and exits[-1].restart >= latest:
                     break  # final: whatever is started after it is not this run
             elif kind == "note":
                 notes.append(_note(item))

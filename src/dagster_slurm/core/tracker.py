@@ -252,7 +252,8 @@ def _looked(tracked: Tracked, seen: Looked, now: float) -> tuple[Tracked, list[E
 
 def _queued(tracked: Tracked, row: Row, begun: float, now: float) -> tuple[Tracked, list[Event]]:
     if row.state.terminal:
-        spoken = max(tracked.spoken, begun)
+        known = tracked.queue is not None and tracked.queue.state is row.state
+        spoken = tracked.spoken if known else max(tracked.spoken, begun)
         return replace(tracked, queue=row, queue_at=begun, absences=(), spoken=spoken), []
     after = replace(tracked, queue=row, queue_at=begun, absences=(), alive=now)
     if row.state is JobState.PENDING:
@@ -266,7 +267,8 @@ def _accounted(tracked: Tracked, seen: Looked) -> Tracked:
     tracked = replace(tracked, accounts=True)
     if seen.row is None or seen.begun < max(tracked.news, tracked.account_at):
         return tracked
-    spoken = max(tracked.spoken, seen.begun) if seen.row.state.terminal else tracked.spoken
+    known = tracked.account is not None and tracked.account.state is seen.row.state
+    spoken = tracked.spoken if known or not seen.row.state.terminal else max(tracked.spoken, seen.begun)
     return replace(tracked, account=seen.row, account_at=seen.begun, spoken=spoken)
 
 

@@ -145,10 +145,16 @@ def _signalled(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
         return Verdict(cause, evidence, ended.code, _signal(tracked, ended), ended, word)
     if tracked.doubtful and _since_end(tracked, now) < PATIENCE:
         return Wait("word")
-    if tracked.reread <= tracked.spoken:
+    if tracked.reread <= tracked.spoken or _may_be_on_another_start(tracked, ended, word, now):
         return Wait("record")  # the word may be on a later start, the record of which has not arrived yet
     cause, evidence = _why(tracked, ended, word)
     return Verdict(cause, evidence, ended.code, _signal(tracked, ended), ended, word)
+
+
+def _may_be_on_another_start(tracked: Tracked, ended: Exit, word: Row, now: float) -> bool:
+    """Whether a job that was told to stop has a last word as if it had not been: it was started again, perhaps."""
+    odd = bool(ended.signals) and not word.state.interrupts and not _ran_out_of_memory(word)
+    return odd and tracked.warning not in ended.signals and tracked.late and now - tracked.spoken < RECORD_LAG
 
 
 def _may_be_told(tracked: Tracked, word: Row | None, now: float) -> bool:

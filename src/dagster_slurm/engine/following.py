@@ -61,7 +61,7 @@ class Following:
                     self._host.renamed(followed, self.tracked.job)
                 decision = decide(self.tracked, time.monotonic())
                 if isinstance(decision, Verdict):
-                    self._drain(followed, decision)
+                    self._drain(followed)
                     return self._after_log(decision)
                 if self._help(decision, followed, asks):
                     continue
@@ -120,14 +120,12 @@ class Following:
         asks.done(_ASK_TO if self._scheduler.asks else _LOOK_LOCAL)
         return wait.need == "record"
 
-    def _drain(self, followed: Followed, verdict: Verdict) -> None:
-        """Hand on all output that the record promises, or that is there."""
-        restart = self.tracked.record.restart
-        names = _output_files(restart)
-        sizes = verdict.exit.sizes if verdict.exit else self._sizes(restart)
+    def _drain(self, followed: Followed) -> None:
+        """Hand on all output that the record promises, or that is there: of the last start, and of those before it."""
+        sizes = self._sizes()
         deadline = time.monotonic() + _DRAIN
         while time.monotonic() < deadline:
-            short = [name for key, name in names.items() if followed.offsets.get(name, 0) < sizes.get(key, 0)]
+            short = any(followed.offsets.get(name, 0) < size for name, size in sizes.items())
             item = followed.next(0.5 if short else 0.0)
             if item is not None:
                 self._take(item)
@@ -135,12 +133,18 @@ class Following:
             elif not short:
                 return
 
-    def _sizes(self, restart: int) -> dict[str, int]:
-        """Ask how much output there is, for a job that could not say so itself."""
-        return {
-            key: int(self._host.request("tail", dir=self._launch.directory, file=name, bytes=0)[0]["size"])
-            for key, name in _output_files(restart).items()
-        }
+    def _sizes(self) -> dict[str, int]:
+        """Return how much output there is, by file; of a start that could not say so itself, ask."""
+        record, sizes = self.tracked.record, dict[str, int]()
+        exits = {item.restart: item for item in record.exits}
+        for restart in {record.restart, *(item.restart for item in record.starts)}:
+            for key, name in _output_files(restart).items():
+                sizes[name] = exits[restart].sizes.get(key, 0) if restart in exits else self._size(name)
+        return sizes
+
+    def _size(self, file: str) -> int:
+        answer, _ = self._host.request("tail", dir=self._launch.directory, file=file, bytes=0)
+        return int(answer["size"])
 
 
 def _output_files(restart: int) -> dict[str, str]:

@@ -127,6 +127,8 @@ class Host:
                 self._lost(channel, error)
             answer = pending.wait(_left(deadline))
             if not pending.answered:
+                with self._lock:
+                    self._pending.pop(number, None)
                 raise too_late(self.name)
             if isinstance(answer, HostError):
                 continue
@@ -151,9 +153,7 @@ class Host:
         with self._lock:
             self._runs[followed.number] = followed
             channel = self._channel
-            if self._keeper is None:
-                self._keeper = threading.Thread(target=self._keep, name=f"keeper of {self.name}", daemon=True)
-                self._keeper.start()
+            self._have_keeper()
         if channel is not None:
             self._watch(followed)
         return followed
@@ -199,9 +199,9 @@ class Host:
             raise too_late(self.name)
         try:
             self._say = say
-            while self._channel is None:
+            while (channel := self._channel) is None:
                 self._opened(self._opening.open(known=patient or self._answered_once, deadline=deadline))
-            return self._channel
+            return channel
         finally:
             self._say = None
             self._one_opens.release()
@@ -214,6 +214,7 @@ class Host:
             self._channel = None if channel.ended else channel
             self._answered_once = True
             self._heard = self._used = time.monotonic()
+            self._have_keeper()
             runs = list(self._runs.values())
         for followed in runs:
             self._watch(followed)
@@ -273,12 +274,21 @@ class Host:
 
     # --- the thread that keeps things going
 
+    def _have_keeper(self) -> None:
+        """While there is a channel or a run that needs one. Only with the lock."""
+        if self._keeper is None:
+            self._keeper = threading.Thread(target=self._keep, name=f"keeper of {self.name}", daemon=True)
+            self._keeper.start()
+
     def _keep(self) -> None:
         while True:
             self._wake.wait(_TICK)
             self._wake.clear()
             with self._lock:
                 channel, runs, busy = self._channel, bool(self._runs), bool(self._pending)
+                if channel is None and not runs:
+                    self._keeper = None
+                    return
             now = time.monotonic()
             self._words.ask()
             if channel is None:

@@ -1,0 +1,14 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the channels that tests opened in this process, as the end of a process of Dagster's does."""
+    targets = sys.modules.get("dagster_slurm.resources.targets")
+    if targets is not None:
+        targets.close_all()
