@@ -26,20 +26,20 @@ LOCK = """version: 6
 environments:
   default:
     channels:
-    - url: https://conda.anaconda.org/conda-forge/
+    - url: https://conda.example.org/conda-forge/
     packages:
       linux-64:
-      - conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.11.0-h1_0.conda
+      - conda: https://conda.example.org/conda-forge/linux-64/python-3.11.0-h1_0.conda
       osx-arm64:
-      - conda: https://conda.anaconda.org/conda-forge/osx-arm64/python-3.11.0-h1_0.conda
+      - conda: https://conda.example.org/conda-forge/osx-arm64/python-3.11.0-h1_0.conda
   gpu:
     channels:
-    - url: https://conda.anaconda.org/conda-forge/
+    - url: https://conda.example.org/conda-forge/
     packages:
       linux-64:
-      - conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.11.0-h1_0.conda
+      - conda: https://conda.example.org/conda-forge/linux-64/python-3.11.0-h1_0.conda
 packages:
-- conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.11.0-h1_0.conda
+- conda: https://conda.example.org/conda-forge/linux-64/python-3.11.0-h1_0.conda
 """
 PIXI_PACK = """#!{python}
 import argparse, pathlib, sys
