@@ -1,7 +1,7 @@
 """Lines for bash that tests have in common."""
 
 #: saves and ends well when it is told to stop
-TRAPS = "trap 'echo saved; exit 0' TERM; touch begun; sleep 60 & wait"
+TRAPS = "trap 'echo saved; exit 0' TERM; touch begun; sleep 300 & wait"
 
 #: will not stop
 DEAF = "trap '' TERM; touch begun; until [ -e go ]; do sleep 0.1; done"

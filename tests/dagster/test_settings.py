@@ -1,6 +1,7 @@
 """Settings: from the environment, as EnvVar, in Definitions; and what is shown of them."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -76,13 +77,15 @@ def test_the_mode_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["LOGIN_", "LOGIN"])
-def test_everything_of_a_connection(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+def test_everything_of_a_connection(monkeypatch: pytest.MonkeyPatch, prefix: str, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.touch()
     setting(
         monkeypatch,
         LOGIN_HOST="login.example",
         LOGIN_PORT="2222",
         LOGIN_USER="ada",
-        LOGIN_KEY_PATH="~/.ssh/cluster",
+        LOGIN_KEY_PATH=str(key),
         LOGIN_PASSWORD=PASSWORD,
         LOGIN_JUMP_HOST="gate",
         LOGIN_FORCE_TTY="yes",
@@ -102,7 +105,7 @@ def test_everything_of_a_connection(monkeypatch: pytest.MonkeyPatch, prefix: str
         "host": "login.example",
         "port": 2222,
         "user": "ada",
-        "key_path": "~/.ssh/cluster",
+        "key_path": str(key),
         "jump_host": "gate",
         "force_tty": True,
         "post_login_command": "ssh inner {cmd}",

@@ -127,9 +127,21 @@ def peer(place: Place) -> Iterator[Peer]:
         yield Peer(stream)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def earlier() -> Iterator[None]:
+    """Channels that the tests of other modules opened in this process stay as long as it does."""
+    EARLIER.update(children())
+    yield
+    EARLIER.clear()
+
+
+EARLIER: set[psutil.Process] = set()
+
+
 def children() -> list[psutil.Process]:
-    """Our own child processes but for sshd: a stream has one. (The shared connection is nobody's child.)"""
-    return [child for child in psutil.Process().children() if not child.name().startswith(PREFIX)]
+    """This module's child processes but for sshd: a stream has one. (The shared connection is nobody's child.)"""
+    ours = psutil.Process().children()
+    return [child for child in ours if child not in EARLIER and not child.name().startswith(PREFIX)]
 
 
 def lives(process: psutil.Process) -> bool:

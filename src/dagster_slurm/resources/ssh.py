@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field, field_validator
 
+from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.resources import secret
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.variables import filled_in
@@ -86,6 +88,8 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
             ConfigurationError: a value is not usable.
         """
         given = filled_in(self)
+        if given.key_path is not None:
+            _check_key(given.key_path)
         return SSHSettings(
             host=given.host,
             port=given.port,
@@ -103,4 +107,13 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
             max_logins=given.max_logins,
             connect_timeout=given.connect_timeout,
             remote_python=remote_python,
+        )
+
+
+def _check_key(path: str) -> None:
+    """Refuse what ssh would pass over in silence, to say "permission denied" later."""
+    if not set("%$") & set(path) and not Path(path).expanduser().exists():
+        raise ConfigurationError(
+            f"key_path={path!r}: there is no such file on this machine",
+            hint="Name a private key, or leave it out: ~/.ssh/config may name one.",
         )

@@ -68,7 +68,7 @@ class ProcessStream:
         self._read, child_out = os.pipe()
         # The numbers stay ours until nobody can use them any more: see close().
         self._finalizer = weakref.finalize(self, _close_all, self._read, self._write, self._stderr)
-        # the interpreter's exit closes them anyway; done earlier, close() would work on others' descriptors
+        # streams are closed in good order by an exit handler; their numbers must stay until then
         self._finalizer.atexit = False
         try:
             self._process = subprocess.Popen(
