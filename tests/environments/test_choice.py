@@ -17,9 +17,6 @@ from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvi
 from dagster_slurm.environments.uv import UvEnvironment
 from dagster_slurm.errors import ConfigurationError
 
-# builds environments from downloaded packages: make test-all
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize(
     ("named", "meant"),

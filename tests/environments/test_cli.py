@@ -14,9 +14,6 @@ from dagster_slurm import ComputeResource
 from dagster_slurm.cli import main
 from tests.environments.test_in_assets import materialize, reported
 
-# builds environments from downloaded packages: make test-all
-pytestmark = pytest.mark.slow
-
 DAY = 86400.0
 
 

@@ -18,8 +18,6 @@ PAYLOAD = """
 import sys
 from dagster_pipes import open_dagster_pipes
 
-# builds environments from downloaded packages: make test-all
-pytestmark = pytest.mark.slow
 with open_dagster_pipes() as pipes:
     found = {"python": sys.executable, "version": "%d.%d" % sys.version_info[:2]}
     try:

@@ -44,8 +44,6 @@ packages:
 PIXI_PACK = """#!{python}
 import argparse, pathlib, sys
 
-# builds environments from downloaded packages: make test-all
-pytestmark = pytest.mark.slow
 old = {old}
 if "--version" in sys.argv:
     sys.exit(print("pixi-pack 0.6.5" if old else "pixi-pack 0.7.6"))

@@ -11,9 +11,6 @@ from dagster_slurm.environments.prefix import Around, CommandPrefix, rendered
 from dagster_slurm.errors import ConfigurationError
 from tests.environments.test_in_assets import materialize, reported
 
-# builds environments from downloaded packages: make test-all
-pytestmark = pytest.mark.slow
-
 PLAIN = Around(run_dir="/b/runs/1", base_dir="/b")
 FULL = Around(run_dir="/b/runs/1", base_dir="/b", data_dir="/d", gpus=True)
 

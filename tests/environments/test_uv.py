@@ -22,9 +22,6 @@ from dagster_slurm.schedulers.direct import Direct
 from dagster_slurm.transport.local import LocalTransport
 from tests.environments.conftest import Told, uv, write
 
-# builds environments from downloaded packages: make test-all
-pytestmark = pytest.mark.slow
-
 Tell = Callable[[str], None]
 
 
