@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # The body of every batch script. What stands above it (rendered, quoted) sets:
 #   _ds_run_dir _ds_command[] _ds_meter[] _ds_path_first _ds_path_last _ds_warning _ds_sync _ds_kill_after
-#   _ds_prelude _ds_activate
+#   _ds_prelude _ds_activate _ds_group
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals
 # to it, say "exit". An incomplete line of the record does not count, so each is written at once.
 # Three processes:
@@ -23,6 +23,22 @@ _ds_payload=
 _ds_signals=
 _ds_unsent=
 _ds_kill_at=
+
+# A component of a heterogeneous job, $_ds_group of them: what Slurm tells its steps of the job is partly the first
+# component's (tried on 22.05), so it is replaced by what belongs to this one.
+_ds_be_component() {
+    _ds_job=${SLURM_JOB_ID:-$DAGSTER_SLURM_LEADER}+$_ds_group
+    [ -n "$SLURM_JOB_ID" ] || return 0
+    for name in MEM_PER_NODE MEM_PER_CPU MEM_PER_GPU CPUS_PER_TASK NTASKS NPROCS NTASKS_PER_NODE TASKS_PER_NODE \
+        JOB_NODELIST JOB_NUM_NODES JOB_PARTITION JOB_CPUS_PER_NODE; do
+        own=SLURM_${name}_HET_GROUP_$_ds_group
+        if [ -n "${!own}" ]; then export "SLURM_$name=${!own}"; else unset "SLURM_$name"; fi
+    done
+    # how srun, from here, finds this component's nodes, and scancel its steps
+    own=SLURM_JOB_ID_HET_GROUP_$_ds_group
+    export DAGSTER_SLURM_HET_GROUP=$_ds_group DAGSTER_SLURM_STEP_JOB=${!own}
+    printf '%s\n' "$DAGSTER_SLURM_STEP_JOB.$SLURM_STEP_ID" >"$_ds_run_dir/step"
+}
 
 # The id of the job that won the right to run here; ours, if nobody was faster. link(2) decides, on NFS as well. A job
 # that is started again by Slurm keeps its id and its claim.
@@ -183,6 +199,7 @@ _ds_size() {
 _ds_begin() {
     _ds_umask=$(umask)
     umask 077
+    [ -z "$_ds_group" ] || _ds_be_component
     cd "$_ds_run_dir" || {
         echo "dagster-slurm: $_ds_node does not see the run directory $_ds_run_dir" >&2
         exit 66

@@ -12,6 +12,11 @@ from dagster_slurm.core.spec import RunSpec
 
 #: seconds that a payload beside Dagster has between TERM and KILL, as KillWait in Slurm
 LOCAL_KILL_WAIT = 10
+#: ... and one that has payloads of its own, which are told first
+_LOCAL_KILL_WAIT_OF_ALL = 20
+
+#: a component takes over the signal of the one before it; this one goes to a batch shell, which it does not have
+_NO_SIGNAL = directive("signal", "B:TERM@60")
 
 _BODY = (files("dagster_slurm.core") / "job.sh").read_text(encoding="utf-8")
 
@@ -21,9 +26,9 @@ def render_job(spec: RunSpec, *, slurm: bool = True) -> str:
 
     Args:
         spec: the run.
-        slurm: with ``#SBATCH`` lines; without them for a process beside Dagster.
+        slurm: with ``#SBATCH`` lines; without them for a process beside Dagster. A component has none of its own.
     """
-    header = _header(spec) if slurm else []
+    header = _header(spec) if slurm and spec.group is None else []
     return "\n".join(["#!/bin/bash", *header, *_variables(spec, slurm=slurm), "", _BODY])
 
 
@@ -34,17 +39,33 @@ def render_environment(variables: Mapping[str, str]) -> str:
 
 def _header(spec: RunSpec) -> list[str]:
     own = [
-        directive("job-name", spec.key.job_name),
         directive("output", file_pattern(spec.paths.file("slurm.log"))),
         directive("open-mode", "append"),
         directive("chdir", spec.paths.directory),
-        directive("ntasks-per-node", 1),
     ]
-    names = {line.split("=")[0] for line in directives(spec.resources)}
-    if "--ntasks" in names:
-        own.pop()
-    own = [line for line in own if line.split("=")[0] not in names]
-    return [f"#SBATCH {line}" for line in (*own, *directives(spec.resources))]
+    if not spec.blocks:
+        return _block(spec, directives(spec.resources), own)
+    lines: list[str] = []
+    for number, resources in enumerate(spec.blocks):
+        lines += ["#SBATCH hetjob"] if number else []
+        asked = directives(resources, batch=False)
+        if resources.signal_before_timeout is None and any(
+            block.signal_before_timeout for block in spec.blocks[:number]
+        ):
+            asked.append(_NO_SIGNAL)
+        lines += _block(spec, asked, [] if number else own)
+    return lines
+
+
+def _block(spec: RunSpec, asked: list[str], own: list[str]) -> list[str]:
+    """Return the lines of one allocation: ours, where nothing asked says otherwise, and what was asked for.
+
+    The number of tasks is always said: of a heterogeneous job each component has its own.
+    """
+    names = {line.split("=")[0] for line in asked}
+    own = [directive("job-name", spec.key.job_name), *own]
+    own += [] if "--ntasks" in names else [directive("ntasks-per-node", 1)]
+    return [f"#SBATCH {line}" for line in (*(line for line in own if line.split("=")[0] not in names), *asked)]
 
 
 def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
@@ -58,7 +79,8 @@ def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
         f"_ds_path_last={shlex.quote(':'.join(spec.python_path[1]))}",
         f"_ds_warning={'' if warning in ('TERM', 'INT', 'HUP') else shlex.quote(warning)}",
         f"_ds_sync={'1' if spec.sync else ''}",
-        f"_ds_kill_after={'' if slurm else LOCAL_KILL_WAIT}",
+        f"_ds_kill_after={'' if slurm else _LOCAL_KILL_WAIT_OF_ALL if spec.blocks else LOCAL_KILL_WAIT}",
+        f"_ds_group={'' if spec.group is None else spec.group}",
         f"_ds_prelude={shlex.quote(chr(10).join(spec.prelude))}",
         f"_ds_activate={shlex.quote(chr(10).join(spec.activate))}",
     ]

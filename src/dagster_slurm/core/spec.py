@@ -16,11 +16,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OURS = (
     "DAGSTER_PIPES_CONTEXT",
     "DAGSTER_PIPES_MESSAGES",
+    "DAGSTER_SLURM_COMPONENT",
     "DAGSTER_SLURM_DATA_BASE",
+    "DAGSTER_SLURM_HET_GROUP",
     "DAGSTER_SLURM_JOB_ID",
     "DAGSTER_SLURM_PAYLOAD_DIR",
     "DAGSTER_SLURM_RESTART",
     "DAGSTER_SLURM_RUN_DIR",
+    "DAGSTER_SLURM_SHARED_DIR",
     "SLURM_EXPORT_ENV",
 )
 #: bash sets them and lets nobody else do so
@@ -96,6 +99,8 @@ class RunSpec:
         activate: shell lines that activate the payload's environment.
         meter: words put before the command, that say afterwards what it used; may be empty.
         sync: the run directory lies on a file system that holds written bytes back (NFS).
+        blocks: what each component asks for, if the script is that of a heterogeneous job.
+        group: which component of a heterogeneous job this is; None for any other run.
     """
 
     key: LaunchKey
@@ -108,6 +113,8 @@ class RunSpec:
     activate: tuple[str, ...] = ()
     meter: tuple[str, ...] = ()
     sync: bool = False
+    blocks: tuple[Resources, ...] = ()
+    group: int | None = None
 
 
 def check_environment(variables: Mapping[str, str]) -> dict[str, str]:

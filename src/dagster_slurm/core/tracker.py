@@ -7,6 +7,7 @@ Pure: the clock is handed in, nothing is read or asked here. What the knowledge 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -15,6 +16,8 @@ from dagster_slurm.core.states import JobState
 
 #: two looks count as two if they began this many seconds apart
 APART = 30.0
+#: of a job, or of a component of one
+_JOB_ID = re.compile(r"\d+(\+\d+)?\Z")
 #: how much later than the submit's reply a look must have begun to tell anything (seconds; the channel has a delay)
 SETTLED = 5.0
 
@@ -234,7 +237,7 @@ def _recorded(tracked: Tracked, seen: Recorded, now: float) -> tuple[Tracked, li
         # no more of what was said before the end
         after = replace(after, queue=None, account=None, absences=(), news=now)
     winner = new.start.job if new.start is not None else seen.claim
-    if winner.isdigit() and winner != tracked.job:
+    if _JOB_ID.match(winner) and winner != tracked.job:
         # The job that won the claim is the run; what was seen was of another.
         after = replace(after, job=winner, queue=None, account=None, absences=(), ended=None, news=now)
     return after, events

@@ -80,13 +80,18 @@ class Host:
         self._keeper: threading.Thread | None = None
         self._wake = threading.Event()
         self._words = Words(scheduler, self.request, self._wake.set)
-        self._hello: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, dict[str, Any]] = {}
 
     def hello(self, folder: str, say: Say | None = None) -> dict[str, Any]:
         """Return who and where the agent is, and what ``folder`` means there (``paths``); asked once."""
-        if folder not in self._hello:
-            self._hello[folder], _ = self.request("hello", expand=[folder], say=say)
-        return self._hello[folder]
+        return self.once("hello", say, expand=[folder])
+
+    def once(self, operation: str, say: Say | None = None, **fields: Any) -> dict[str, Any]:
+        """Ask what does not change while this process runs: only the first time."""
+        key = f"{operation} {fields}"
+        if key not in self._known:
+            self._known[key], _ = self.request(operation, say=say, **fields)
+        return self._known[key]
 
     def request(
         self,

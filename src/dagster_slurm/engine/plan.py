@@ -71,7 +71,16 @@ class Place:
         return f"{self.base}/store/{key}"
 
 
-def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str], context: bytes) -> Launch:
+def plan(
+    ask: Ask,
+    key: LaunchKey,
+    place: Place,
+    *,
+    bootstrap: Mapping[str, str],
+    context: bytes,
+    paths: RunPaths | None = None,
+    group: int | None = None,
+) -> Launch:
     """Return the launch.
 
     Args:
@@ -80,6 +89,8 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         place: where it goes.
         bootstrap: the variables by which the payload finds its Pipes context and messages.
         context: the Pipes context.
+        paths: where it lies, if not in a directory of its own: a component lies in that of its job.
+        group: which component of its job it is.
 
     Raises:
         ConfigurationError: the payload's folder cannot travel, or a resource cannot be asked for.
@@ -97,7 +108,8 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     if programs.members:
         bundles[programs.key] = programs
     activation = ask.prepared.activation()
-    prefix = rendered(activation.prefix, _around(ask, key, place, resources))
+    paths = paths or RunPaths(place.directory(key))
+    prefix = rendered(activation.prefix, _around(ask, paths, place, resources))
     started = _started(ask, (*prefix, *command(ask.payload, code, activation.python)), resources, programs, place)
     tools = place.stored(support().key)
     variables = {
@@ -111,7 +123,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     }
     spec = RunSpec(
         key=key,
-        paths=RunPaths(place.directory(key)),
+        paths=paths,
         command=started.command,
         resources=Resources() if ask.local else resources,
         environment=variables,
@@ -120,6 +132,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         activate=activation.lines,
         meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
+        group=group,
     )
     return Launch(
         spec=spec,
@@ -153,9 +166,9 @@ def _started(ask: Ask, words: tuple[str, ...], resources: Resources, programs: B
     )
 
 
-def _around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
+def _around(ask: Ask, paths: RunPaths, place: Place, resources: Resources) -> Around:
     return Around(
-        run_dir=place.directory(key),
+        run_dir=paths.directory,
         base_dir=place.base,
         data_dir=ask.environment.get("DAGSTER_SLURM_DATA_BASE", ""),
         gpus=not ask.local and (bool(resources.gpus_per_node) or "gpu" in (resources.gres or "")),

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts
 
-from dagster_slurm.core.causes import job_error
 from dagster_slurm.core.facts import Ended, facts
-from dagster_slurm.core.spec import LaunchKey, RunPaths
+from dagster_slurm.core.spec import RunPaths
 from dagster_slurm.core.verdict import Verdict
-from dagster_slurm.engine import previous
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Ask, Place, plan
-from dagster_slurm.engine.submission import Submitted, cancel_others, submit
+from dagster_slurm.engine.plan import Ask, plan
+from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
-from dagster_slurm.errors import DagsterSlurmError, HostError, JobCancelled, JobError
+from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
 from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
+from dagster_slurm.pipes.launching import announce, collected, error_of, log_of, where
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
 
@@ -69,7 +67,7 @@ def run(target: Target, call: Call) -> CompletedRun:
 def _run(target: Target, call: Call) -> CompletedRun:
     if run_is_cancelled(call.context):
         raise JobCancelled("the run is being cancelled: nothing was submitted")
-    place, key, taken_up = _where(target, call)
+    place, key, taken_up = where(target, call.context, call.name)
     paths = RunPaths(place.directory(key))
     reader = RunMessageReader(paths.messages)
     injector = ContextFile(paths.context, call.context)
@@ -83,8 +81,8 @@ def _run(target: Target, call: Call) -> CompletedRun:
         telling.echo.finish()
         exception = reader.finish(following.tracked.record.restart, success=verdict.success)
         ended = Ended(following.tracked, verdict, launch.spec.resources, launch.directory, submitted.time)
-        error = None if verdict.success else _error(launch, ended, _log(following, ended, telling), exception)
-        _collected(target, launch, submitted, ended)
+        error = None if verdict.success else error_of(launch, ended, log_of(following, ended, telling), exception)
+        collected(target, launch, submitted, ended.tracked.job, success=verdict.success)
         if error is not None:
             raise error
         return CompletedRun(session, facts(ended))
@@ -96,7 +94,7 @@ def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) ->
     telling.on_delay = deadline.check
     try:
         submitted = submit(target.host, target.scheduler, launch, telling)
-        _announce(target, call, submitted)
+        announce(call.context, target, submitted)
         following = Following(target.host, target.scheduler, launch, submitted, telling)
         deadline.following = following
         return submitted, following, following.verdict(on_tick=deadline.check)
@@ -104,64 +102,3 @@ def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) ->
         with capture_interrupts():  # a second signal must not keep us from cancelling
             end_or_leave(call.context, target, launch, submitted, forward=call.forward_termination)
         raise
-
-
-def _announce(target: Target, call: Call, submitted: Submitted) -> None:
-    if submitted.adopted:
-        call.context.log.info(f"Re-attached to job {submitted.id} on {target.host.name}; nothing was submitted.")
-    elif not target.local:
-        call.context.log.info(f"Submitted job {submitted.id} to {target.host.name}.")
-
-
-def _collected(target: Target, launch: Launch, submitted: Submitted, ended: Ended) -> None:
-    """Note on the host that the result was taken over: its variables go now, its directory in some days."""
-    outcome = "success" if ended.verdict.success else "failure"
-    target.host.notify("collected", dir=launch.directory, outcome=outcome)
-    if submitted.doubtful or ended.tracked.job != submitted.id:
-        cancel_others(target.host, target.scheduler, launch, ended.tracked.job)
-
-
-def _log(following: Following, ended: Ended, telling: Telling) -> str:
-    """Return the lines that show a failure: the payload's, or the scheduler's where the payload has nothing to say."""
-    log = telling.last_lines()
-    if ended.verdict.exit is None or not log:
-        log = f"{log}\n{following.tail('slurm.log')}".strip()
-    return log
-
-
-def _error(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any] | None) -> JobError:
-    error = job_error(ended, shlex.join(launch.spec.command), log[-4000:], exception)
-    error.facts = facts(ended)
-    return error
-
-
-def _where(target: Target, call: Call) -> tuple[Place, LaunchKey, handles.Earlier | None]:
-    """Return where runs go, the launch to begin or to take up again, and for that where it was written down."""
-    earlier = handles.find(call.context, call.name)
-    try:
-        place = target.place(_say(call.context))
-        return (place, *_key(target, call, place, earlier))
-    except INTERRUPTS:
-        if not run_is_cancelled(call.context):
-            raise
-        job = f"; an earlier job {earlier.key.job_name} may still run" if earlier else ""
-        raise JobCancelled(f"the run was cancelled before anything was submitted{job}") from None
-
-
-def _key(
-    target: Target, call: Call, place: Place, earlier: handles.Earlier | None
-) -> tuple[LaunchKey, handles.Earlier | None]:
-    """A fresh directory is made only after a terminal failure was read in the old one."""
-    if earlier is None:
-        return handles.fresh(call.context, call.name), None
-    fate = previous.fate(target.host, target.scheduler, place.directory(earlier.key), _say(call.context))
-    if fate == "failed":
-        return handles.fresh(call.context, call.name, earlier), None
-    return earlier.key, earlier
-
-
-def _say(context: handles.Context) -> Callable[[HostError], None]:
-    def say(error: HostError) -> None:
-        context.log.warning(f"{error}\nTrying again; nothing was submitted yet.")
-
-    return say

@@ -41,7 +41,7 @@ class Direct:
 
     def rows(self, jobs: List[Dict[str, Any]]) -> List[str]:
         """Return lines like those of the queue for the jobs that run."""
-        return ["%s|RUNNING" % job["id"] for job in jobs if self.alive(int(job["id"]), job.get("ticks"))]
+        return ["%s|RUNNING" % job["id"] for job in jobs if self.alive(_process(job["id"]), job.get("ticks"))]
 
     def stop(self, pid: int, ticks: Optional[str]) -> bool:
         """Ask a job script to end; it forwards to its payload and kills it if need be."""
@@ -50,6 +50,11 @@ class Direct:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGTERM)
         return True
+
+
+def _process(job: Any) -> int:
+    """Return the process of a job, or of the one that a component (``4711+1``) belongs to."""
+    return int(str(job).split("+", 1)[0])
 
 
 def start_time(pid: int) -> Optional[str]:

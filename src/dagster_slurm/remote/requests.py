@@ -13,7 +13,7 @@ from typing import Any, Callable, ContextManager, Dict, Generator, List, Optiona
 from . import cleaning, rundir, store
 from .commands import Commands, clean_environment
 from .direct import Direct
-from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, environment_is_ready
+from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, lacking_environments
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
 
@@ -21,7 +21,17 @@ SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
-REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail", *ENVIRONMENT_REQUESTS)
+REQUESTS = (
+    "hello",
+    "submit",
+    "inspect",
+    "status",
+    "cancel",
+    "cancel_others",
+    "tail",
+    "partitions",
+    *ENVIRONMENT_REQUESTS,
+)
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -67,18 +77,20 @@ class Requests(EnvironmentRequests):
             return dict(found, adopted=True)
         check_base(head["base"])
         missing = store.have(head["base"], head.get("needs", []))
-        lacks_environment = not environment_is_ready(head)
-        if missing or lacks_environment:
-            return {"missing": missing, "lacks_environment": lacks_environment}
+        lacking = lacking_environments(head)
+        if missing or lacking:
+            return {"missing": missing, "lacking_environments": lacking}
         with self._lock(directory) as renew:
             found = _evidence(directory)
             if rundir.proves_job(found):
                 return dict(found, adopted=True)
             files, rest = _split(head["files"], body)
 
-            def fill(work: str) -> None:
+            def fill(run: str) -> None:
+                for folder in head.get("folders", ()):
+                    rundir.make_private(os.path.join(run, folder))
                 for key, into in head.get("extra", ()):
-                    store.place(head["base"], key, os.path.join(work, into))
+                    store.place(head["base"], key, os.path.join(run, into))
 
             with self._unbroken():
                 fresh = rundir.stage(directory, files, fill)
@@ -98,6 +110,11 @@ class Requests(EnvironmentRequests):
     def inspect(self, head: Head) -> Dict[str, Any]:
         """Say what a run directory says, and change nothing."""
         return dict(rundir.evidence(head["dir"]), collected=cleaning.outcome(head["dir"]))
+
+    def partitions(self, head: Head) -> Dict[str, Any]:
+        """Say what partitions there are; nothing, if the scheduler does not answer."""
+        result = self._commands.run(head["command"], COMMAND_TIMEOUT)
+        return {"lines": result.out.split("\n") if result.code == 0 else []}
 
     def status(self, head: Head) -> Dict[str, Any]:
         """Say what queue and accounting know of some jobs now."""

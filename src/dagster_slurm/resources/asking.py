@@ -42,6 +42,27 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     Raises:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
     """
+    return Call(
+        context=context,
+        ask=ask_for(context, arguments, settings, target),
+        name=call_name(context, arguments.key, *fingerprint(arguments)),
+        extras=arguments.extras,
+        poll_timeout=arguments.poll_timeout,
+        forward_termination=settings.forward_termination,
+    )
+
+
+def fingerprint(arguments: Arguments) -> tuple[object, ...]:
+    """Return what tells a call from others in a step."""
+    return (_text(arguments.payload_path), arguments.extras, type(arguments.launcher).__name__)
+
+
+def ask_for(context: Context, arguments: Arguments, settings: Settings, target: Target) -> Ask:
+    """Return what all sayings ask for.
+
+    Raises:
+        ConfigurationError: something in them is wrong; nothing was sent anywhere.
+    """
     said = from_metadata(context)
     upload = not _skips_upload(arguments, settings)
     beside, cwd = definition_folder(context), Path.cwd()
@@ -56,7 +77,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         as_on_cluster=_as_on_cluster(settings),
         beside=beside,
     )
-    ask = Ask(
+    return Ask(
         payload=payload,
         launcher=arguments.launcher,
         resources=_resources(arguments, said, queue),
@@ -69,17 +90,6 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),
         local=target.local,
-    )
-    name = call_name(
-        context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
-    )
-    return Call(
-        context=context,
-        name=name,
-        ask=ask,
-        extras=arguments.extras,
-        poll_timeout=arguments.poll_timeout,
-        forward_termination=settings.forward_termination,
     )
 
 

@@ -15,17 +15,22 @@ from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
+from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.managers import HetJobComponent
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.failure import failure
+from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.handles import AnyContext, of_step
 from dagster_slurm.pipes.run import run
+from dagster_slurm.pipes.together import run_together
 from dagster_slurm.resources import targets
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
 from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.slurm import SlurmResource
+from dagster_slurm.resources.together import Asked, call_together
 from dagster_slurm.resources.variables import filled_in
 
 
@@ -39,14 +44,16 @@ class ExecutionMode(str, Enum):
 
 
 #: the modes that work in this version
-_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM)
+_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM, ExecutionMode.SLURM_HETJOB)
 
 
 class ComputeResource(dg.ConfigurableResource[Any]):
     """Where and how payloads run. Asset code is the same in every mode."""
 
     mode: str = Field(
-        default="local", description='"local": a process beside Dagster. "slurm": one Slurm job per asset.'
+        default="local",
+        description='"local": a process beside Dagster. "slurm", "slurm-hetjob": one Slurm job per asset; what '
+        "run_heterogeneous runs is one job of several components.",
     )
     slurm: SlurmResource | None = Field(default=None, description="The cluster; not looked at in local mode.")
     default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
@@ -160,6 +167,67 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             raise failure(error) from None
         return run(target, call)
 
+    def run_heterogeneous(
+        self,
+        *,
+        context: AnyContext,
+        components: Sequence[HetJobComponent],
+        payload_path: PathLike | Sequence[str] | None = None,
+        assets: Mapping[str, Any] | None = None,
+        on_failure: OnFailure = "cancel",
+        grace_period: float = 10.0,
+        config: SlurmRunConfig | None = None,
+        key: str | None = None,
+        poll_timeout: float | None = None,
+        **unknown: object,
+    ) -> CompletedComponents:
+        """Run several payloads with needs of their own in one submission, and wait for all of them.
+
+        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``local`` mode they are
+        processes side by side.
+
+        Args:
+            context: of the asset or op.
+            components: what to run.
+            payload_path: the payload of all components that name none; without it, that of each is
+                ``<component_id>.py``.
+            assets: which component makes which assets: ``{"train": "model"}``. Without it, the only asset of a step is
+                made by all components, and each of several by the component of its name.
+            on_failure: ``"cancel"``: a component that fails ends the others; ``"wait"``: they go on.
+            grace_period: seconds that the others have before they are told to end.
+            config: what was said in the launchpad; it goes for every component.
+            key: a name for this call, unique in the step, as in :meth:`run`.
+            poll_timeout: seconds after which to give up and cancel the job, time in the queue included. None: never.
+            unknown: anything else is an error.
+
+        Returns:
+            The results, to be returned from the asset as they are: one for each asset. The metadata of a step's only
+            asset have each component's below its name (``train/slurm/job_id``).
+
+        Raises:
+            SlurmFailure: a component did not end well, or they could not begin; its ``error`` names it.
+        """
+        try:
+            _refuse(unknown, self.run_heterogeneous)
+            settings = filled_in(self)
+            asked = Asked(
+                components=components,
+                payload_path=payload_path,
+                assets=assets,
+                on_failure=on_failure,
+                grace_period=grace_period,
+                config=config or SlurmRunConfig(),
+                key=key,
+                poll_timeout=poll_timeout,
+                default_launcher=settings.default_launcher,
+                default_environment=self.environment,
+            )
+            target = settings._target()  # noqa: SLF001 - the same class
+            call = call_together(of_step(context), asked, settings, target)
+        except DagsterSlurmError as error:
+            raise failure(error) from None
+        return run_together(target, call)
+
     def execution_mode(self) -> ExecutionMode:
         """Return the mode.
 
@@ -193,4 +261,4 @@ def _refuse(unknown: Mapping[str, object], method: Any) -> None:
     if unknown:
         known = frozenset(inspect.signature(method).parameters) - {"unknown"}
         name = next(iter(unknown))
-        raise ConfigurationError(f"run() has no argument {name!r}", hint=suggestion(name, known))
+        raise ConfigurationError(f"{method.__name__}() has no argument {name!r}", hint=suggestion(name, known))

@@ -22,6 +22,8 @@ class Scheduler(Protocol):
     no_job: tuple[tuple[str, str], ...]
     queue: tuple[str, ...]
     accounting: tuple[str, ...]
+    #: the command that lists partitions and what their nodes have; may be empty
+    partitions: tuple[str, ...]
 
     def submit(self) -> list[str]:
         """Return the command that submits ``job.sh`` of the current folder."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dagster_slurm.core.partitions import SINFO
 from dagster_slurm.core.states import JobState, from_word
 from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import DagsterSlurmError, SubmissionDelayed, SubmissionRefused
@@ -85,6 +86,7 @@ class Slurm:
         self.queue: tuple[str, ...] = (*self._squeue(), "-o", _QUEUE_FORMAT)
         fields = ",".join(_ACCOUNT_FIELDS)
         self.accounting: tuple[str, ...] = (*self._sacct(), "-j", "{ids}", "-o", fields)
+        self.partitions: tuple[str, ...] = (SINFO[0], *self._where, *SINFO[1:])
 
     def submit(self) -> list[str]:
         """Return the command that submits ``job.sh``; everything else stands in the script."""
@@ -107,7 +109,7 @@ class Slurm:
         """Return the queue's line of a job."""
         for line in lines:
             fields = line.split("|", 5)
-            if len(fields) < 5 or fields[0].strip() != job:
+            if len(fields) < 5 or not _is(fields[0].strip(), job):
                 continue
             _, word, expected, nodes, reason = fields[:5]
             state = from_word(word)
@@ -119,10 +121,10 @@ class Slurm:
     def account_row(self, lines: Sequence[str], job: str) -> Row | None:
         """Return accounting's lines of a job and its steps as one."""
         rows = [dict(zip(_ACCOUNT_FIELDS, line.split("|"), strict=False)) for line in lines]
-        whole = next((row for row in reversed(rows) if row["JobID"] == job), None)
+        whole = next((row for row in reversed(rows) if _is(row["JobID"], job)), None)
         if whole is None or "State" not in whole:
             return None
-        steps = [row for row in rows if row["JobID"].startswith(f"{job}.")]
+        steps = [row for row in rows if row["JobID"].startswith(f"{whole['JobID']}.")]
         code, signal = _exit_code(whole.get("ExitCode", ""))
         out_of_memory = any(
             _OUT_OF_MEMORY_CODE in (row.get("ExitCode"), row.get("DerivedExitCode"))
@@ -167,6 +169,11 @@ class Slurm:
             exit_code=answer.code,
             details=answer.details,
         )
+
+
+def _is(found: str, job: str) -> bool:
+    """Whether a line is the job's; a heterogeneous job as a whole is known by its first component."""
+    return found in (job, f"{job}+0")
 
 
 def _reason(text: str) -> str:

@@ -9,6 +9,8 @@ FRAMEWORK=$1
 # shellcheck disable=SC1091
 . "$HERE/machine.sh"
 # shellcheck disable=SC1091
+. "$HERE/step.sh"
+# shellcheck disable=SC1091
 . "$DAGSTER_SLURM_RUN_DIR/launcher.sh"
 RANK=${SLURM_PROCID:-0}
 [ -z "$LOCAL" ] || RANK=0
@@ -18,7 +20,7 @@ DAEMONS=()
 NAMES=()
 umask 077
 exec >>"$STATE/$FRAMEWORK-$RANK.log" 2>&1 </dev/null
-if [ "$RANK" = 0 ] && [ -z "$LOCAL" ]; then echo "$SLURM_JOB_ID.$SLURM_STEP_ID" >"$STATE/step"; fi
+if [ "$RANK" = 0 ] && [ -z "$LOCAL" ]; then step_id >"$STATE/step"; fi
 
 TEMP=
 
@@ -70,7 +72,7 @@ die() {
 # the other nodes as well: each must tidy up, so none is killed
 stop_all() {
     echo stop >>"$STATE/stop"
-    [ -n "$LOCAL" ] || scancel --signal=TERM "$SLURM_JOB_ID.$SLURM_STEP_ID" 2>/dev/null
+    [ -n "$LOCAL" ] || scancel --signal=TERM "$(step_id)" 2>/dev/null
 }
 
 # the mark is for the daemons alone: this script must not find itself
