@@ -37,7 +37,6 @@ _ds_be_component() {
     # how srun, from here, finds this component's nodes, and scancel its steps
     own=SLURM_JOB_ID_HET_GROUP_$_ds_group
     export DAGSTER_SLURM_HET_GROUP=$_ds_group DAGSTER_SLURM_STEP_JOB=${!own}
-    printf '%s\n' "$DAGSTER_SLURM_STEP_JOB.$SLURM_STEP_ID" >"$_ds_run_dir/step"
 }
 
 # The id of the job that won the right to run here; ours, if nobody was faster. link(2) decides, on NFS as well. A job
@@ -200,6 +199,8 @@ _ds_begin() {
     _ds_umask=$(umask)
     umask 077
     [ -z "$_ds_group" ] || _ds_be_component
+    # where this script is a step itself: how signals reach it
+    [ ! -e "$_ds_run_dir/step" ] || printf '%s\n' "${DAGSTER_SLURM_STEP_JOB:-$SLURM_JOB_ID}.$SLURM_STEP_ID" >"$_ds_run_dir/step"
     cd "$_ds_run_dir" || {
         echo "dagster-slurm: $_ds_node does not see the run directory $_ds_run_dir" >&2
         exit 66

@@ -58,7 +58,7 @@ def check(asked: Resources, known: Sequence[Kind], who: str) -> None:
     Raises:
         ConfigurationError: so; says what the partition has.
     """
-    if not known or asked.options.get("clusters"):
+    if not known:
         return
     names = [name.strip() for name in asked.partition.split(",")] if asked.partition else [None]
     groups = {

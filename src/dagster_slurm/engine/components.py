@@ -92,7 +92,7 @@ def plan_together(together: Together, key: LaunchKey, place: Place, bootstraps: 
             bootstrap=bootstrap.variables,
             context=bootstrap.context,
             paths=paths_of(place, key, item.id),
-            group=number,
+            group=number if len(components) > 1 else None,
         )
         for number, (item, component, bootstrap) in enumerate(zip(together.asks, components, bootstraps, strict=True))
     )

@@ -123,7 +123,8 @@ def _delay(
     details = {"host": host.name, "run directory": launch.directory}
     if isinstance(error, LookupUnanswered):
         return SubmissionDelayed(error.message, details=details)
-    refusal = scheduler.refusal(SubmitAnswer(error.text, error.exit_code, error.command or "", details))
+    components = max(len(launch.spec.blocks), 1)
+    refusal = scheduler.refusal(SubmitAnswer(error.text, error.exit_code, error.command or "", details, components))
     if isinstance(refusal, SubmissionDelayed):
         return refusal
     raise refusal from None

@@ -32,7 +32,9 @@ class Target:
         """
         if not self.scheduler.partitions:
             return ()
-        return kinds(self.host.once("partitions", command=list(self.scheduler.partitions))["lines"])
+        asked = {"partitions": list(self.scheduler.partitions)}
+        seen = self.host.once("survey", commands=asked, essential=["partitions"])["commands"]["partitions"]
+        return kinds(seen["out"].splitlines() if seen["code"] == 0 else ())
 
     def place(self, say: Say | None = None) -> Place:
         """Return the base folder as the host understands it.

@@ -106,7 +106,7 @@ def all_metadata(told: Sequence[Told]) -> dict[str, MetadataValue]:
     return {name: value for item in told for name, value in namespaced(item.facts, item.id).items()}
 
 
-def results_of(told: Sequence[Told], assets: Assets, keys: Sequence[AssetKey]) -> list[Result]:
+def results_of(told: Sequence[Told], assets: Assets, keys: Sequence[AssetKey], *, several: bool) -> list[Result]:
     """Return one result for each asset, and the checks.
 
     An asset that one component makes has that one's metadata as they are. One that several make (the only asset of a
@@ -116,8 +116,8 @@ def results_of(told: Sequence[Told], assets: Assets, keys: Sequence[AssetKey]) -
         told: the components.
         assets: which component makes what.
         keys: the assets.
+        several: the step makes more than one.
     """
-    several = len({key for item in told for key in assets.get(item.id, ())}) > 1
     found: list[Result] = [_result_of(key, told, assets, several=several) for key in keys]
     for item in told:
         found += [result for result in item.results() if isinstance(result, AssetCheckResult)]

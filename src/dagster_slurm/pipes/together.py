@@ -170,7 +170,8 @@ class _Job:
         return Following(self._target.host, self._target.scheduler, self._launch, submitted, sink)
 
     def _follow_part(self, part: _Part, number: int, submitted: Submitted) -> Following:
-        own = replace(submitted, job={**submitted.job, "id": f"{submitted.id}+{number}"})
+        name = f"{submitted.id}+{number}" if len(self._parts) > 1 else submitted.id
+        own = replace(submitted, job={**submitted.job, "id": name})
         sink = OneAtATime(part.telling, self._lock)
         member = self._launch.members[number]
         part.following = Following(
@@ -201,7 +202,7 @@ class _Job:
             self._record(told)
             raise _Failed(self._error(whole, errors, told), told)
         keys = list(dict.fromkeys(key for item in told for key in assets.get(item.id, ())))
-        return CompletedComponents(told, results_of(told, assets, keys))
+        return CompletedComponents(told, results_of(told, assets, keys, several=len(keys) > 1))
 
     def _end_of(
         self, part: _Part, number: int, decided: Verdict, submitted: Submitted
@@ -219,8 +220,8 @@ class _Job:
         lost = {key for item in told if not item.success for key in assets.get(item.id, ())}
         keys = list(dict.fromkeys(key for item in told for key in assets.get(item.id, ()) if key not in lost))
         if keys:
-            several = [item for item in told if item.success]
-            record(self._call.context, results_of(several, assets, keys))
+            well = [item for item in told if item.success]
+            record(self._call.context, results_of(well, assets, keys, several=True))
 
     def _error(self, whole: Ended, errors: Sequence[tuple[Ended, JobError]], told: Sequence[Told]) -> JobError:
         """The component that failed first is the error; the job's own end is, if it took all of them."""

@@ -14,6 +14,7 @@ from . import cleaning, rundir, store
 from .commands import Commands, clean_environment
 from .direct import Direct
 from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, lacking_environments
+from .looking import LOOKING_REQUESTS, LookingRequests
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
 
@@ -29,14 +30,14 @@ REQUESTS = (
     "cancel",
     "cancel_others",
     "tail",
-    "partitions",
     *ENVIRONMENT_REQUESTS,
+    *LOOKING_REQUESTS,
 )
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Requests(EnvironmentRequests):
+class Requests(EnvironmentRequests, LookingRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:
@@ -110,11 +111,6 @@ class Requests(EnvironmentRequests):
     def inspect(self, head: Head) -> Dict[str, Any]:
         """Say what a run directory says, and change nothing."""
         return dict(rundir.evidence(head["dir"]), collected=cleaning.outcome(head["dir"]))
-
-    def partitions(self, head: Head) -> Dict[str, Any]:
-        """Say what partitions there are; nothing, if the scheduler does not answer."""
-        result = self._commands.run(head["command"], COMMAND_TIMEOUT)
-        return {"lines": result.out.split("\n") if result.code == 0 else []}
 
     def status(self, head: Head) -> Dict[str, Any]:
         """Say what queue and accounting know of some jobs now."""

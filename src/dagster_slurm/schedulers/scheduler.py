@@ -48,9 +48,10 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True)
 class SubmitAnswer:
-    """What a submit command that did not give a job id said."""
+    """What a submit command that did not give a job id said; of a job with so many components."""
 
     text: str
     code: int | None
     command: Sequence[str]
     details: Mapping[str, str]
+    components: int = 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dagster_slurm.core.partitions import SINFO
 from dagster_slurm.core.states import JobState, from_word
 from dagster_slurm.core.tracker import Row
-from dagster_slurm.errors import DagsterSlurmError, SubmissionDelayed, SubmissionRefused
+from dagster_slurm.errors import DagsterSlurmError, HeterogeneousJobRefused, SubmissionDelayed, SubmissionRefused
 from dagster_slurm.schedulers.scheduler import SubmitAnswer
 
 #: squeue(1): id, state, expected start, nodes, reason, name. What may hold a bar itself comes last.
@@ -48,6 +48,9 @@ _LATER = re.compile(
     r"|gave no answer",
     re.IGNORECASE,
 )
+#: what Slurm says of a heterogeneous job where its scheduler knows none (ESLURM_NOT_SUPPORTED), and what sites' own
+#: filters say
+_NOT_TOGETHER = re.compile(r"not supported|presently disabled|het(erogeneous)?[ _-]?(group|jobs?|comp)", re.IGNORECASE)
 _HINTS = (
     (r"(QOS|Assoc)\w+Limit", "Ask for less: `sacctmgr show qos` and `sacctmgr show assoc user=$USER` list the limits."),
     (r"unrecognized option", "This cluster's sbatch does not know the option: leave it out."),
@@ -157,6 +160,15 @@ class Slurm:
             return SubmissionDelayed(
                 f"Slurm does not take the job now: {text}",
                 hint=hint,
+                command=answer.command,
+                exit_code=answer.code,
+                details=answer.details,
+            )
+        if answer.components > 1 and _NOT_TOGETHER.search(answer.text):
+            return HeterogeneousJobRefused(
+                f"this cluster takes no heterogeneous jobs: {text}",
+                hint="Give each component an asset of its own that calls compute.run, or run them side by side in one "
+                'allocation: mode="slurm-session".',
                 command=answer.command,
                 exit_code=answer.code,
                 details=answer.details,

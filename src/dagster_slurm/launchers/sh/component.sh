@@ -26,8 +26,9 @@ told() {
 
 # CPUs of the component's first node: "8(x2),4" are three nodes
 cpus() {
-    local name=SLURM_JOB_CPUS_PER_NODE_HET_GROUP_$NUMBER
-    printf '%s' "${!name%%[(,]*}"
+    local name=SLURM_JOB_CPUS_PER_NODE_HET_GROUP_$NUMBER all
+    all=${!name:-$SLURM_JOB_CPUS_PER_NODE}
+    printf '%s' "${all%%[(,]*}"
 }
 
 start() {
@@ -40,7 +41,7 @@ start() {
         return
     fi
     # Overlapping, so that the steps that the payload starts find everything free; --mem=0 is all that the component has.
-    DAGSTER_SLURM_HET_GROUP=$NUMBER start_step "$DIR/step" --overlap --nodes=1 --ntasks=1 --ntasks-per-node=1 \
+    DAGSTER_SLURM_HET_GROUP=${SLURM_HET_SIZE:+$NUMBER} start_step "$DIR/step" --overlap --nodes=1 --ntasks=1 --ntasks-per-node=1 \
         --cpus-per-task="$(cpus)" --mem=0 --kill-on-bad-exit=0 bash "$DIR/job.sh" >>"$DIR/slurm.log" 2>&1
 }
 

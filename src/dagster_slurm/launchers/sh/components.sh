@@ -36,7 +36,7 @@ introduce() {
         nodes=$HOSTNAME
         if [ -z "$LOCAL" ]; then
             name=SLURM_JOB_NODELIST_HET_GROUP_$number
-            nodes=$(scontrol show hostnames "${!name}" | tr '\n' ',')
+            nodes=$(scontrol show hostnames "${!name:-$SLURM_JOB_NODELIST}" | tr '\n' ',')
         fi
         export "DAGSTER_SLURM_COMPONENT_${NAMES[number]}_NODES=${nodes%,}"
     done
