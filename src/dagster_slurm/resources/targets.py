@@ -9,12 +9,12 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from pathlib import Path
 
 from dagster_slurm.core.names import digest
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.turns import Turns
+from dagster_slurm.resources.environment import default_local_base
 from dagster_slurm.resources.slurm import SlurmResource
 from dagster_slurm.schedulers.direct import Direct
 from dagster_slurm.schedulers.scheduler import Scheduler
@@ -42,15 +42,6 @@ def cluster(slurm: SlurmResource) -> Target:
     transport = SSHTransport(slurm.ssh.settings(slurm.remote_python))
     turns = Turns(private_folder() / f"turns-{digest(transport.key)[:12]}")
     return Target(_host(transport, scheduler, turns), scheduler, slurm.remote_base)
-
-
-def default_local_base() -> str:
-    """Return where local runs go: below Dagster's home, which outlives processes, else in the user's cache."""
-    home = os.environ.get("DAGSTER_HOME", "").strip()
-    if home:
-        return str(Path(home).expanduser() / "dagster-slurm")
-    cache = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
-    return str(Path(cache).expanduser() / "dagster-slurm" / "local")
 
 
 def _host(transport: Transport, scheduler: Scheduler, turns: Turns | None = None) -> Host:
