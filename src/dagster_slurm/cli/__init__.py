@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from dagster_slurm.cli.dashboard import dashboard
 from dagster_slurm.cli.env import env
 from dagster_slurm.cli.login import login, logout
 from dagster_slurm.errors import DagsterSlurmError
@@ -29,6 +30,7 @@ def main() -> None:
     """Run Dagster assets on Slurm clusters."""
 
 
+main.add_command(dashboard)
 main.add_command(env)
 main.add_command(login)
 main.add_command(logout)
