@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 from dagster_slurm.engine.launch import Launch
@@ -52,9 +51,14 @@ def test_ended_and_nobody_came(rig: Rig) -> None:
     launches = [submitted_only(rig, body)[0] for body in ("true", "exit 3", "exit 255", "kill -SEGV $$")]
     for launch in launches:
         until(lambda launch=launch: '"event":"exit"' in record(launch))
-    begun = time.monotonic()
     assert [of(rig, launch) for launch in launches] == ["succeeded", "failed", "failed", "failed"]
-    assert time.monotonic() - begun < 10
+
+
+def test_ended_well_on_two_nodes_and_nobody_came(slurm: Rig) -> None:
+    """What was used there is worth a question; how it ended is not."""
+    launch, _ = submitted_only(slurm, "true", nodes=2)
+    until(lambda: '"event":"exit"' in record(launch))
+    assert of(slurm, launch) == "succeeded"
 
 
 def test_going_on(rig: Rig) -> None:
