@@ -17,15 +17,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from dagster_slurm import BashLauncher, Resources
+from dagster_slurm.cli import main
 from dagster_slurm.engine.tunnel import Tunnel
 from dagster_slurm.errors import RequestFailed
+from dagster_slurm.transport.local import LocalTransport
 from dagster_slurm.transport.ssh.transport import SSHTransport
 from testcluster import Cluster
-from tests.launchers.conftest import Stage
+from tests.launchers.conftest import Stage, local_stage
 
 pytestmark = pytest.mark.cluster
+
 ONE = Resources(cpus=1)
 
 
@@ -148,3 +152,19 @@ def test_the_command(cluster: Cluster, slurm: Stage) -> None:
         assert second == "If it asks for a token: sesame\n"
         assert page(int(port[1]), "/x").startswith(b"/x\n")
         process.terminate()
+
+
+def test_a_run_of_local_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = local_stage(tmp_path, capsys)
+    with running(stage):
+        (directory,) = stage.base.glob("base/runs/*/*/*")
+        tunnel = Tunnel(LocalTransport(), str(directory))
+        threading.Thread(target=tunnel.serve, daemon=True).start()
+        assert page(tunnel.port, "/local").startswith(b"/local\n")
+        tunnel.close()
+
+
+def test_whose_dashboard_is_not_said() -> None:
+    result = CliRunner(env={"SLURM_EDGE_NODE_HOST": ""}).invoke(main, ["dashboard", "1"])
+    assert result.exit_code == 1
+    assert "it is not said which cluster is meant" in result.output

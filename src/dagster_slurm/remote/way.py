@@ -9,6 +9,7 @@ import glob
 import ipaddress
 import json
 import os
+import platform
 import re
 import select
 import subprocess
@@ -39,6 +40,9 @@ def main(options: Dict[str, Any], tty: bool) -> None:
         job, directory = _running(str(options["job"]), commands)
         board = find(directory)
         relay.write(1, frames.encode(dict(board._asdict(), token=token(board)), tty=tty))
+        if board.node == platform.node():
+            relay.Relay(board.host, board.port, tty).run(frames.Decoder(tty))
+            return
         if not _is_loopback(board.host):
             host = board.node if _is_anywhere(board.host) else board.host
             relay.Relay(_address(host, commands), board.port, tty).run(frames.Decoder(tty))

@@ -3,6 +3,7 @@
 import http.server
 import os
 import pathlib
+import platform
 import threading
 
 from dagster_pipes import open_dagster_pipes
@@ -24,7 +25,7 @@ with open_dagster_pipes() as pipes:
     state = pathlib.Path(os.environ["DAGSTER_SLURM_RUN_DIR"], "ray.0")
     state.mkdir()
     (state / "secret").write_text("sesame\n")
-    node = os.environ.get("SLURMD_NODENAME", "here")
+    node = os.environ.get("SLURMD_NODENAME") or platform.node()
     (state / "dashboard").write_text(f"{node} {host} {server.server_port}\n")
     folder = pathlib.Path(pipes.extras["folder"])
     (folder / "job").write_text(os.environ["DAGSTER_SLURM_JOB_ID"])
