@@ -36,8 +36,7 @@ def local(base: str | None) -> Target:
 
 def cluster(slurm: SlurmResource) -> Target:
     """Return a cluster: through SSH, or, where Dagster runs on the login node, beside us."""
-    other = slurm.defaults().options.get("clusters")
-    scheduler = Slurm(None if other is None else str(other))
+    scheduler = Slurm()
     if slurm.ssh is None:
         return Target(_host(LocalTransport(), scheduler), scheduler, slurm.remote_base)
     transport = SSHTransport(slurm.ssh.settings(slurm.remote_python))
