@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks import parallel, place, single, watching
+from benchmarks import parallel, place, single, together, watching
 from benchmarks.table import Result, render
 from testcluster import Cluster
 
@@ -21,6 +21,7 @@ Measure = Callable[[Cluster, bool], list[Result]]
 #: each is measured on its own; `--quick` leaves out those that take minutes
 ROWS: dict[str, tuple[Measure, bool]] = {
     "noop-slurm": (lambda cluster, quick: single.slurm_noop(cluster, quick=quick), True),
+    "two-components": (lambda cluster, quick: together.two_noops(cluster, quick=quick), True),
     "noop-local": (lambda _, quick: single.local_noop(quick=quick), True),
     "one-process": (lambda cluster, quick: single.in_one_process(cluster, quick=quick), True),
     "talking": (lambda cluster, quick: watching.talking(cluster, quick=quick), True),
