@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dagster_slurm.environments import kept, pixi_program, target_python
-from dagster_slurm.environments.building import build, one_at_a_time, shell
+from dagster_slurm.environments.building import build, one_at_a_time, whereabouts
 from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.lock_file import Locked
 from dagster_slurm.errors import ConfigurationError, EnvironmentUnavailable
@@ -99,7 +98,7 @@ class PackedPixi:
 
     def activation(self) -> Activation:
         """Return the lines that look it over and activate it."""
-        return Activation("python", (f"_ds_environment={shlex.quote(self.place())}", *_LINES), folder=self.place())
+        return whereabouts(self.site, self.place(), "pixi")
 
     def ensure(self, tell: Tell, *, force: bool = False) -> None:
         """Pack here, send, and unpack there; one process of this machine does, others wait.
@@ -185,6 +184,3 @@ def locked_platforms(lock: str) -> dict[str, list[str]]:
         elif section == "environments" and indent == 6 and below == "packages":
             found[name].append(key)
     return found
-
-
-_LINES = shell("packed", "pixi")

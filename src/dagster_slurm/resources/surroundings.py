@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dagster_slurm.core.directives import directive, directives, file_pattern
+from dagster_slurm.core.options import from_options
+from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import AutoEnvironment, Named, parse
-from dagster_slurm.environments.environment import Environment, Prepared, Site
+from dagster_slurm.environments.environment import BuildJob, Environment, Prepared, Site
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.errors import ConfigurationError, HostError
 from dagster_slurm.pipes.handles import Context
 from dagster_slurm.resources.slurm import SlurmResource
+
+#: bytes of packages above which a login node is not the place to build them
+_LARGE = 10**9
+#: what a build asks for: uv works with two threads
+_SMALL = Resources(cpus=2, mem="2G", time_limit="01:00:00")
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,10 @@ class Surroundings:
             python=python,
             beside=self.beside,
             absent=self._absent,
+            archive=_one_of("env_format", self.slurm.env_format if self.slurm else "directory", "directory", "archive")
+            == "archive",
+            storage=(self.slurm.env_node_storage or "") if self.slurm else "",
+            build_job=build_job(self.slurm, self.target) if self.slurm else None,
         )
 
     def _absent(self, error: HostError) -> None:
@@ -121,3 +133,28 @@ def expanded(path: str, what: str, target: Target) -> str:
     if found is None:
         raise ConfigurationError(f"{what}={path!r} has a variable that is not set on {target.host.name}")
     return str(found)
+
+
+def _one_of(name: str, value: str, *known: str) -> str:
+    if value not in known:
+        raise ConfigurationError(f"{name}={value!r} is not known", hint=f"One of {', '.join(map(repr, known))}.")
+    return value
+
+
+def build_job(slurm: SlurmResource, target: Target) -> BuildJob | None:
+    """Return how to build in a job; what the queue says of account and the like holds for it as well."""
+    where = _one_of("env_build", slurm.env_build, "auto", "login", "job")
+    if where == "login" or not target.scheduler.asks:
+        return None
+    queue = slurm.defaults().resources()
+    inherited = Resources(
+        partition=queue.partition, account=queue.account, qos=queue.qos, reservation=queue.reservation
+    )
+    asked = from_options(slurm.env_build_options).over(_SMALL.over(inherited))
+    own = (directive("job-name", "dagster-slurm-environment"), directive("output", file_pattern("build.log")))
+    return BuildJob(
+        header=(*own, directive("open-mode", "append"), *directives(asked)),
+        submit=tuple(target.scheduler.submit()),
+        queue=target.scheduler.queue,
+        above=0 if where == "job" else _LARGE,
+    )
