@@ -5,6 +5,12 @@ from __future__ import annotations
 import sys
 
 import pytest
+from hypothesis import settings
+
+# the same examples each time: what is new is looked for in `make test-all` (--hypothesis-profile=new)
+settings.register_profile("same", derandomize=True)
+settings.register_profile("new", derandomize=False)
+settings.load_profile("same")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
