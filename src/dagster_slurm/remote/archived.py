@@ -32,6 +32,8 @@ def make(base: str, made: str, order: Dict[str, Any]) -> int:
     facts = _pack(base, made, order) if order["kind"] == "pixi" else _tar(base, made, order)
     file = os.path.join(made, facts["file"])
     facts.update(key=order["key"], size=os.stat(file).st_size, sha256=_sha256(file))
+    if order["kind"] == "pixi" and facts["sha256"] != order["tool"][0]:
+        raise making.NotBuilt("the file of pixi-pack was damaged since it came", [], 1, "")
     rundir.write_whole(os.path.join(made, FACTS), json.dumps(facts, sort_keys=True).encode())
     return int(facts["files"])
 

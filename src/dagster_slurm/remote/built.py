@@ -88,8 +88,10 @@ def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
             packages.mark_used(base, [sha for sha, _, _ in needed])
         except NotBuilt:
             # what disks did to a package since it came shows here: it is sent again
-            if not packages.remove_damaged(base, [sha for sha, _, _ in needed]):
+            damaged = packages.remove_damaged(base, [sha for sha, _, _ in needed])
+            if not damaged:
                 raise
+            making.forget_tools(base, damaged)
             return {"missing": packages.missing(base, [[sha, size] for sha, size, _ in needed])}
         finally:
             remove_tree(temporary)

@@ -105,6 +105,14 @@ def _last_line(log: str) -> str:
     return log.rsplit("\n", maxsplit=1)[-1].strip(" ╰▶─│├")
 
 
+def forget_tools(base: str, damaged: List[str]) -> None:
+    """Remove programs that were taken from packages that turned out damaged."""
+    folder = os.path.join(base, "tools")
+    for name in os.listdir(folder):
+        if name.rpartition("-")[2] in [sha[:16] for sha in damaged]:
+            os.unlink(os.path.join(folder, name))
+
+
 def _tool(base: str, tool: List[Any], program: str) -> str:
     """Return the path of a program that travelled, unpacked from its wheel or as it came."""
     sha, _, name = tool

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dagster_slurm.core.directives import directive, directives, file_pattern
 from dagster_slurm.core.options import from_options
@@ -13,6 +14,7 @@ from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import AutoEnvironment, Named, parse
 from dagster_slurm.environments.environment import BuildJob, Environment, Prepared, Site
+from dagster_slurm.environments.pixi import PixiEnvironment
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.errors import ConfigurationError, HostError
 from dagster_slurm.pipes.handles import Context
@@ -39,6 +41,14 @@ class Saying:
     deployed: str | None = None
 
 
+class PixiSettings(Protocol):
+    """What holds for pixi environments that say nothing themselves."""
+
+    pack_platform: str | None
+    auto_detect_platform: bool
+    cache_inject_globs: list[str] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """All that matters for the choice.
@@ -50,6 +60,7 @@ class Surroundings:
         sayings: what was said, the strongest first.
         as_on_cluster: whether a payload beside Dagster gets its environment as on the cluster.
         beside: the folder of the file that defines the asset.
+        pixi: what the resource says of pixi environments.
     """
 
     context: Context
@@ -58,6 +69,7 @@ class Surroundings:
     sayings: Sequence[Saying]
     as_on_cluster: bool
     beside: Path | None
+    pixi: PixiSettings
 
     def prepare(self) -> Prepared:
         """Return the environment, made ready for the target; nothing was sent yet.
@@ -68,14 +80,28 @@ class Surroundings:
             HostError: the host never answered, or refuses us.
         """
         environment = self._chosen()
+        if isinstance(environment, AutoEnvironment):
+            environment, why = environment.choose(self._site(""))
+            self.context.log.info(f'environment="auto": {why}.')
         if isinstance(environment, PlainEnvironment | PredeployedEnvironment):
             # nothing is asked of the host for these
             return environment.prepare(self._site(""))
-        site = self._site(self.env_base())
-        if isinstance(environment, AutoEnvironment):
-            environment, why = environment.choose(site)
-            self.context.log.info(f'environment="auto": {why}.')
-        return environment.prepare(site)
+        if isinstance(environment, PixiEnvironment):
+            environment = environment.where_unsaid(
+                self.pixi.pack_platform,
+                self.pixi.cache_inject_globs or (),
+                auto_detect_platform=self.pixi.auto_detect_platform,
+            )
+        return environment.prepare(self._site(self.env_base()))
+
+    def scripts(self) -> str | None:
+        """Return where a pre-deployed environment has its payloads; None if there is no such environment.
+
+        Raises:
+            ConfigurationError: somebody names what does not exist, or two things at once.
+        """
+        chosen = self._chosen()
+        return f"{chosen.path}/scripts" if isinstance(chosen, PredeployedEnvironment) else None
 
     def env_base(self) -> str:
         """Return the folder with environments, as the host understands it."""
@@ -94,7 +120,7 @@ class Surroundings:
                 return PredeployedEnvironment(self._deployed(saying.deployed))
             if saying.environment is not None and (self.as_on_cluster or not self.target.local):
                 return parse(saying.environment)
-        return PlainEnvironment()
+        return PlainEnvironment() if self.target.local else AutoEnvironment()
 
     def _deployed(self, path: str) -> str:
         if not path.startswith(("/", "~", "$")):
