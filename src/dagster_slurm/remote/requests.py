@@ -14,6 +14,7 @@ from . import cleaning, rundir, store
 from .commands import Commands, clean_environment
 from .direct import Direct
 from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, environment_is_ready
+from .looking import LOOKING_REQUESTS, LookingRequests
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
 
@@ -21,12 +22,22 @@ SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
-REQUESTS = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail", *ENVIRONMENT_REQUESTS)
+REQUESTS = (
+    "hello",
+    "submit",
+    "inspect",
+    "status",
+    "cancel",
+    "cancel_others",
+    "tail",
+    *ENVIRONMENT_REQUESTS,
+    *LOOKING_REQUESTS,
+)
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Requests(EnvironmentRequests):
+class Requests(EnvironmentRequests, LookingRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:
@@ -131,8 +142,7 @@ class Requests(EnvironmentRequests):
                 known.add(str(job["id"]))
         if known:
             renew()
-            cluster = found["job"].get("cluster")
-            argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
+            argv = ["scancel", *sorted(known)]
             result = self._commands.run(argv, COMMAND_TIMEOUT)
             if result.code != 0:
                 raise Refused("command", result.err.strip() or "scancel gave no answer", command=argv, code=result.code)

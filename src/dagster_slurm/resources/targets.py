@@ -9,12 +9,12 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from pathlib import Path
 
 from dagster_slurm.core.names import digest
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.turns import Turns
+from dagster_slurm.resources.environment import default_local_base
 from dagster_slurm.resources.slurm import SlurmResource
 from dagster_slurm.schedulers.direct import Direct
 from dagster_slurm.schedulers.scheduler import Scheduler
@@ -36,22 +36,12 @@ def local(base: str | None) -> Target:
 
 def cluster(slurm: SlurmResource) -> Target:
     """Return a cluster: through SSH, or, where Dagster runs on the login node, beside us."""
-    other = slurm.defaults().options.get("clusters")
-    scheduler = Slurm(None if other is None else str(other))
+    scheduler = Slurm()
     if slurm.ssh is None:
         return Target(_host(LocalTransport(), scheduler), scheduler, slurm.remote_base)
     transport = SSHTransport(slurm.ssh.settings(slurm.remote_python))
     turns = Turns(private_folder() / f"turns-{digest(transport.key)[:12]}")
     return Target(_host(transport, scheduler, turns), scheduler, slurm.remote_base)
-
-
-def default_local_base() -> str:
-    """Return where local runs go: below Dagster's home, which outlives processes, else in the user's cache."""
-    home = os.environ.get("DAGSTER_HOME", "").strip()
-    if home:
-        return str(Path(home).expanduser() / "dagster-slurm")
-    cache = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
-    return str(Path(cache).expanduser() / "dagster-slurm" / "local")
 
 
 def _host(transport: Transport, scheduler: Scheduler, turns: Turns | None = None) -> Host:
