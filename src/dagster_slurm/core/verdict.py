@@ -159,6 +159,9 @@ def _may_be_on_another_start(tracked: Tracked, ended: Exit, word: Row, now: floa
 
 def _may_be_told(tracked: Tracked, word: Row | None, now: float) -> bool:
     """Whether Slurm can still be expected to say why: it knows the job, or has had too little time."""
+    if word is not None and word.around:
+        # the allocation goes on: accounting alone knows of its steps
+        return tracked.accounts and now - (tracked.ended or now) < PATIENCE
     if word is not None and (tracked.queue is not None or not tracked.absences):
         return True  # requeued, or still being ended
     if tracked.absences and not tracked.gone:
@@ -218,7 +221,7 @@ def _word_alone(tracked: Tracked, word: Row, now: float) -> Verdict | Wait:
         cause = _BY_STATE[word.state]
     elif _ran_out_of_memory(word):
         cause = "out_of_memory"
-    elif word.state is JobState.FAILED and (word.signal or word.exit_code):
+    elif word.state is JobState.FAILED and (word.signal or word.exit_code) and not word.around:
         cause = "signal" if word.signal else "exit_code"  # of the batch shell, which could write no more
     return Verdict(cause, evidence, word.exit_code, word.signal or 0, word=word)
 
