@@ -222,13 +222,19 @@ class Rig:
             self._sessions[host].enter()
         return self._sessions[host]
 
+    def leave(self, host: Host) -> None:
+        """Need the session no more, as the process with this host."""
+        if self.session is not None:
+            self.session_of(host).leave("run", "step", [])
+            until(lambda: not self.session_of(host).followed)
+
     def hand_in(self, host: Host, launch: Launch, heard: Heard) -> tuple[Submitted, Callable[[Following], None] | None]:
         """Submit a launch, or hand it to the session; return also what looks after it."""
         if self.session is None:
             return submit(host, self.scheduler, launch, heard), None
         session = self.session_of(host)
         asked = flags(launch.spec.key, launch.spec.resources, launch.spec.key.run_id, launch.spec.key.step_key)
-        submitted, generation = session.submit(launch, Place(str(self.base)), asked, heard)
+        submitted, generation = session.submit(launch, Place(launch.base), asked, heard)
         look = session.watch(generation)
         return submitted, lambda following: look(following.tracked)
 

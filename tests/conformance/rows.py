@@ -85,16 +85,18 @@ def real(cluster: Cluster, **settings: Any) -> Generator[Rig]:
 
 
 @contextmanager
-def session(cluster: Cluster, **settings: Any) -> Generator[Rig]:
+def session(
+    cluster: Cluster, *, idle_timeout: float = 120.0, max_concurrent_jobs: int | None = None, **asked: Any
+) -> Generator[Rig]:
     """The real cluster, where all that a test runs is handed to one session."""
-    with real(cluster, **settings) as rig:
+    with real(cluster) as rig:
         ask = SessionAsk(
             scope=rig.base.parent.name,
             name="conformance",
             named=True,
-            resources=Resources(nodes=1, cpus=4, mem=1000, time_limit=10),
-            idle_timeout=120.0,
-            max_concurrent_jobs=None,
+            resources=Resources(**{"nodes": 1, "cpus": 4, "mem": 1000, "time_limit": 10, **asked}),
+            idle_timeout=idle_timeout,
+            max_concurrent_jobs=max_concurrent_jobs,
             python="python3",
         )
         rig.kind, rig.scheduler, rig.session = "session", Step(), ask

@@ -175,6 +175,11 @@ class Tracked:
         return bool(self.record.starts)
 
     @property
+    def is_step(self) -> bool:
+        """Whether it is a step of a session's allocation: Slurm does not start those again."""
+        return "." in self.job
+
+    @property
     def word(self) -> Row | None:
         """The scheduler's latest word: the queue knows first; accounting remembers longer and tells more."""
         queue, account = self.queue, self.account

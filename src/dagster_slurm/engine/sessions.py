@@ -180,6 +180,11 @@ class Session:
         except DagsterSlurmError:
             return  # it ends by itself, when its lease is over
 
+    @property
+    def followed(self) -> bool:
+        """Whether a thread follows the allocation."""
+        return self._current is not None and self._current.followed
+
     # --- the allocation
 
     def _acquire(self, place: Place, sink: Sink) -> Generation:
