@@ -40,7 +40,7 @@ test-quick: $(SETUP) ## the tests that need no cluster
 
 test-all: $(SETUP) ## everything: test, the slow tests, every Python at hand, and a fresh machine
 	@tools/check.sh
-	@tools/test.sh $(ARGS)
+	@tools/test.sh --hypothesis-profile=new $(ARGS)
 	@tools/pythons.sh
 	@tools/fresh_machine.sh
 

@@ -18,6 +18,8 @@ PARTITIONS = ("harbour-bridge", "university", "river-path")
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 

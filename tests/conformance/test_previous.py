@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 from dagster_slurm.engine.launch import Launch
@@ -52,9 +51,7 @@ def test_ended_and_nobody_came(rig: Rig) -> None:
     launches = [submitted_only(rig, body)[0] for body in ("true", "exit 3", "exit 255", "kill -SEGV $$")]
     for launch in launches:
         until(lambda launch=launch: '"event":"exit"' in record(launch))
-    begun = time.monotonic()
     assert [of(rig, launch) for launch in launches] == ["succeeded", "failed", "failed", "failed"]
-    assert time.monotonic() - begun < 10
 
 
 def test_going_on(rig: Rig) -> None:

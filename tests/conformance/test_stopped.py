@@ -58,9 +58,8 @@ def test_the_time_limit_of_a_real_job(real: Rig) -> None:
 
 def test_the_warning_before_the_time_limit(faked: Rig) -> None:
     """The signal that was asked for ends a payload that does not trap it; nobody else stopped it."""
-    faked.backstage.configure(seconds_per_minute=1)
-    play = faked.begin("touch begun; sleep 60", time_limit=10, signal_before_timeout="TERM@570")
-    play.until_begun()
+    play = faked.begin("touch begun; sleep 60", time_limit=10, signal_before_timeout="TERM@60")
+    faked.backstage.warn(play.until_begun())
     assert play.result().cause == "time_limit"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dagster_slurm.core.tracker import OddWord, Waiting
+from dagster_slurm.core.verdict import PATIENCE
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.previous import fate
 from dagster_slurm.engine.submission import cancel, submit
@@ -137,7 +138,7 @@ def test_ends_without_a_witness(stage: Stage, case: tuple[str, str]) -> None:
     silence(rig, away)
     played = rig.run(f"echo out; {end}", timeout=90)
     assert (played.cause, played.heard.stdout) == (ENDS[end], b"out\n")
-    assert played.seconds < (SOON if (away, end) == ("both", "kill -SEGV $$") else 20)
+    assert played.seconds < (SOON if (away, end) == ("both", "kill -SEGV $$") else PATIENCE)
 
 
 @waits("sacct", "squeue", "both")

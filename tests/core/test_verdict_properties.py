@@ -281,16 +281,21 @@ def lives(draw: st.DrawFn) -> Life:
     )
 
 
+#: how often in a row the record may not be read
+MISSED = 2
+
+
 def watch(life: Life, dice: random.Random, limit: float) -> tuple[Verdict | None, float]:
     """Watch a job as the engine does: looks by and by, more where a decision needs them, the record as it grows."""
-    now, tracked = SUBMITTED, Tracked(JOB, SUBMITTED)
+    now, tracked, unread = SUBMITTED, Tracked(JOB, SUBMITTED), 0
     next_look, pause, next_help = SUBMITTED + 4.0, 0.2, 0.0
     while now < limit:
         arrived: list[Observation] = []
         if now >= next_look:
             next_look = now + 45.0
             arrived += [life.queue_at(now), life.account_at(now)]
-        if dice.random() < 0.7:
+        unread = 0 if unread == MISSED or dice.random() < 0.7 else unread + 1
+        if not unread:
             arrived.append(Recorded(life.record_at(now), now))
         decision = decide(tracked, now)
         if isinstance(decision, Verdict):

@@ -27,7 +27,7 @@ def used(metadata: dict[str, Any]) -> None:
     assert metadata["slurm/exit_code"] == 0
     assert 60 < metadata["slurm/peak_memory_mib"] < 100
     assert 0.4 < metadata["slurm/cpu_seconds"] < 3
-    assert 1.0 <= metadata["slurm/elapsed_seconds"] < 20
+    assert 1.0 <= metadata["slurm/elapsed_seconds"] < 120
     assert metadata["slurm/restarts"] == 0
     assert metadata["slurm/node_count"] == 1
     assert metadata["slurm/evidence"] == "the job's own record"
@@ -58,7 +58,7 @@ def of_a_job(bench: Bench, cluster: Cluster) -> None:
     assert metadata["slurm/partition"] == "compute"
     assert metadata["slurm/nodes"].startswith("node")
     assert metadata["slurm/cpus"] == 2
-    assert 0 <= metadata["slurm/queue_wait_seconds"] < 15
+    assert 0 <= metadata["slurm/queue_wait_seconds"] < 120
     elapsed = metadata["slurm/elapsed_seconds"]
     assert metadata["slurm/node_hours"] == pytest.approx(elapsed / 3600, abs=1e-4)
     assert metadata["slurm/cpu_efficiency"] == pytest.approx(metadata["slurm/cpu_seconds"] / elapsed / 2, abs=0.05)

@@ -136,6 +136,8 @@ def write(path: Path, text: str) -> Path:
 
 def real_uv() -> str | None:
     """Where uv itself lies, where ``uv`` is a script that looks for it at every call."""
+    if shutil.which("pyenv") is None:
+        return None
     asked = subprocess.run(["pyenv", "which", "uv"], capture_output=True, text=True, check=False)
     return str(Path(asked.stdout.strip()).parent) if asked.returncode == 0 else None
 

@@ -91,6 +91,10 @@ class Accidents:
         """The node is lost: requeued or NODE_FAIL. With `survive` its processes go on, unseen."""
         actions.fail_node(self.state, job_id, survive=survive)
 
+    def warn(self, job_id: int) -> None:
+        """The warning before the time limit comes now, as ``--signal`` asked for it."""
+        self.state.tell(job_id, "warn")
+
     def time_out(self, job_id: int) -> None:
         """The time limit is reached now."""
         actions.time_out(self.state, job_id)

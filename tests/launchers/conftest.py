@@ -146,6 +146,17 @@ def slurm(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Iterator[Stag
         yield real
 
 
+@contextlib.contextmanager
+def stage_with(request: pytest.FixtureRequest, mode: str, environment: Path | None) -> Iterator[Stage]:
+    """A mode by its name, with a Python environment."""
+    capsys = request.getfixturevalue("capsys")
+    if mode == "local":
+        yield local_stage(request.getfixturevalue("tmp_path"), capsys, environment)
+    else:
+        with real_stage(request.getfixturevalue("cluster"), capsys, environment) as real:
+            yield real
+
+
 def local_stage(folder: Path, capsys: pytest.CaptureFixture[str], environment: Path | None = None) -> Stage:
     shared = folder / "shared"
     shared.mkdir()

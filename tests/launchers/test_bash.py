@@ -35,6 +35,7 @@ def test_many_processes() -> None:
         "TORCHRUN=",
         "LOCAL=",
         "INTERFACE=",
+        "STEP_OPTIONS=()",
         "SRUN_ARGS=(--mpi=pmix 'a b')",
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_ray_gets_what_the_request_says() -> None:
     assert not started.environment
 
 
+@pytest.mark.parametrize("launcher", [RayLauncher(num_cpus_per_node=4), SparkLauncher(executor_cores=4)])
+def test_a_cluster_that_stays_is_kept_by_one_run_and_used_by_others(launcher: Any) -> None:
+    apart = replace(TWO, step_options=("--exact", "--mem=2000"))
+    keeper = launcher.serve(apart)
+    assert keeper.command == ("bash", "/store/a/cluster.sh", launcher.framework)
+    assert values(keeper.files["launcher.sh"])["STEP_OPTIONS"] == "--exact --mem=2000"
+    assert values(launcher.start(TWO).files["launcher.sh"])["STEP_OPTIONS"] == "--overlap"
+    # a driver is small: what the cluster has is not asked for again
+    driver = launcher.drive(replace(TWO, resources=Resources(cpus=1)), launcher.connection("/runs/1"))
+    assert driver.command[-2:] == ("python", "x.py")
+    assert values(driver.files["launcher.sh"])["CONNECTION"] == f"/runs/1/{launcher.framework}.0/connection"
+
+
 def test_spark_gets_what_the_request_says() -> None:
     launcher = SparkLauncher(executor_memory="3g", num_executors=2, conf={"spark.x": "a b"}, packages=("g:a:1",))
     found = values(launcher.start(TWO).files["launcher.sh"])
@@ -117,9 +131,13 @@ def test_what_cannot_be_is_refused(kind: Any, arguments: dict[str, Any]) -> None
 def test_missing_nodes_are_named(tmp_path: Path) -> None:
     text = ray_ready.missing(3, "n1,n2,n3,", [{"NodeName": "n2"}])
     assert text == "only 1 of 3 nodes of the Ray cluster were up in time; missing: n1, n3"
-    (tmp_path / "worker-0.log").write_text("... Successfully registered with master spark://x\n")
-    text = spark_ready.missing(str(tmp_path), 2, "n1,n2,")
+    (tmp_path / "registered.0").write_text("n1 2 1400\n")
+    (tmp_path / "registered.1").write_text("n2 2")  # not yet whole
+    found = [spark_ready.registered(str(tmp_path), rank) for rank in range(2)]
+    text = spark_ready.missing(found, "n1,n2,")
     assert text == "only 1 of 2 workers of the Spark cluster were up in time; missing: n2"
+    (tmp_path / "step").write_text("12.3 n7,n8,\n")
+    assert spark_ready.names_of_step(str(tmp_path)) == ray_ready.names_of_step(str(tmp_path)) == "n7,n8,"
 
 
 def test_the_record_takes_the_launchers_notes() -> None:

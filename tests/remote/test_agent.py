@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -143,3 +145,19 @@ def test_it_counts_what_it_does(client: Client) -> None:
     assert counts["operations"] == 0
     assert counts["commands"] == {}
     assert counts["cpu"] < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_that_dagster_ignores_still_reach_the_jobs_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = signal.signal(number, signal.SIG_IGN)  # as nohup does, or a script's background
+    try:
+        client = Client()
+    finally:
+        signal.signal(number, before)
+    pid = client.ask("hello")["ok"]["pid"]
+    (ignored,) = re.findall(r"^SigIgn:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert not int(ignored, 16) & 1 << number - 1
+    client.channel.close()

@@ -48,7 +48,7 @@ def run_directory(base: Path, name: str, *, age: float, record: str = START + EX
 )
 def test_what_is_kept_for_how_long(tmp_path: Path, outcome: str, age: float, removed: bool) -> None:
     directory = run_directory(tmp_path, "step", age=age, outcome=outcome)
-    assert cleaning.sweep(str(tmp_path), KEEP) == int(removed)
+    assert len(cleaning.sweep(str(tmp_path), KEEP)) == int(removed)
     assert directory.exists() is not removed
 
 
@@ -57,34 +57,34 @@ def test_what_is_kept_for_how_long(tmp_path: Path, outcome: str, age: float, rem
 def test_a_job_that_may_still_wait_or_run_is_never_removed(tmp_path: Path, record: str, age: float) -> None:
     """Queues of months exist, and jobs that say nothing for weeks."""
     directory = run_directory(tmp_path, "step", age=age, record=record)
-    assert cleaning.sweep(str(tmp_path), {"success": 0.0, "failure": 0.0}) == 0
+    assert len(cleaning.sweep(str(tmp_path), {"success": 0.0, "failure": 0.0})) == 0
     assert directory.exists()
 
 
 def test_what_nobody_will_come_back_for(tmp_path: Path) -> None:
     run_directory(tmp_path, "step", age=200, record=START)
-    assert cleaning.sweep(str(tmp_path), KEEP) == 1
+    assert len(cleaning.sweep(str(tmp_path), KEEP)) == 1
     assert list((tmp_path / "runs").iterdir()) == [], "empty folders go too"
 
 
 @pytest.mark.parametrize(("keep", "removed"), [({}, 0), ({"success": DAY}, 1), ({"failure": DAY}, 0)])
 def test_an_outcome_that_is_kept_for_ever(tmp_path: Path, keep: dict[str, float], removed: int) -> None:
     run_directory(tmp_path, "step", age=400, outcome="success")
-    assert cleaning.sweep(str(tmp_path), keep) == removed
+    assert len(cleaning.sweep(str(tmp_path), keep)) == removed
 
 
 @pytest.mark.parametrize("file", ["record.jsonl", "stdout.0", "collected.json"])
 def test_a_sign_of_life_counts(tmp_path: Path, file: str) -> None:
     directory = run_directory(tmp_path, "step", age=50, outcome="failure")
     os.utime(directory / file)
-    assert cleaning.sweep(str(tmp_path), KEEP) == 0
+    assert len(cleaning.sweep(str(tmp_path), KEEP)) == 0
 
 
 def test_neighbours_are_left_alone(tmp_path: Path) -> None:
     old, new = (run_directory(tmp_path, name, age=age, outcome="success") for name, age in (("old", 9), ("new", 1)))
     (tmp_path / "mine").mkdir()
     (tmp_path / "runs" / "note.txt").write_text("x")
-    assert cleaning.sweep(str(tmp_path), KEEP) == 1
+    assert len(cleaning.sweep(str(tmp_path), KEEP)) == 1
     assert not old.exists()
     assert new.exists()
     assert (tmp_path / "mine").exists()
@@ -98,7 +98,7 @@ def test_what_a_link_points_to_is_left_alone(tmp_path: Path) -> None:
     (precious / "data").write_text("x")
     (directory / "work" / "link").symlink_to(precious)
     os.utime(directory, (time.time() - 9 * DAY,) * 2)
-    assert cleaning.sweep(str(tmp_path), KEEP) == 1
+    assert len(cleaning.sweep(str(tmp_path), KEEP)) == 1
     assert (precious / "data").read_text() == "x"
 
 
@@ -108,7 +108,7 @@ def test_read_only_results_do_not_stop_it(tmp_path: Path) -> None:
     (directory / "work").chmod(0o500)
     run_directory(tmp_path, "b", age=9, outcome="success")
     os.utime(directory, (time.time() - 9 * DAY,) * 2)
-    assert cleaning.sweep(str(tmp_path), KEEP) == 2
+    assert len(cleaning.sweep(str(tmp_path), KEEP)) == 2
 
 
 def test_it_is_due_once_a_day_and_one_does_it(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_who_died_over_it_is_followed_by_another(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_not_there_or_empty(tmp_path: Path) -> None:
-    assert cleaning.sweep(str(tmp_path), KEEP) == 0
+    assert len(cleaning.sweep(str(tmp_path), KEEP)) == 0
 
 
 def test_collected(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_pat
     begun = time.monotonic()
     result = Commands({**PLAIN, "PATH": f"{tmp_path}:/usr/bin:/bin"}).run(["sbatch"], 0.5)
     assert (result.code, result.out) == (None, "begun\n")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # of the sixty that its child sleeps
     time.sleep(0.1)
     status = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
     assert not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z"

@@ -80,6 +80,24 @@ def test_signals_are_the_payloads_to_answer(tmp_path: Path) -> None:
     assert (process.returncode, out) == (7, b"got\n")
 
 
+@pytest.mark.parametrize("kind", ["before the fork", "after the fork"])
+def test_no_signal_is_lost_at_the_fork(tmp_path: Path, kind: str) -> None:
+    """One that comes before it reaches the meter alone; one that comes after it reaches both, and is answered once."""
+    fork = {
+        "before the fork": "os.kill(0, 15); return real()",
+        "after the fork": "pid = real(); pid and os.kill(0, 15); return pid",
+    }[kind].replace("; return", "\n    return")
+    code = (
+        f"import os, runpy, sys\nos.setsid()\nreal = os.fork\ndef fork():\n    {fork}\nos.fork = fork\n"
+        "runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    )
+    traps = "trap 'echo got; exit 7' TERM; while :; do sleep 0.02; done"
+    command = [sys.executable, "-c", code, str(METER), str(tmp_path / "record"), "0", "bash", "-c", traps]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=20, check=False)
+    # it came before the payload could set a trap
+    assert (done.returncode, done.stdout) == (143, b"")
+
+
 def test_no_signal_is_lost_between_fork_and_exec(tmp_path: Path) -> None:
     """TERM to the group, at any moment: the meter or the payload dies of it."""
     dice = random.Random(3)
@@ -89,4 +107,4 @@ def test_no_signal_is_lost_between_fork_and_exec(tmp_path: Path) -> None:
         time.sleep(dice.uniform(0.005, 0.05))
         # never kill(1) with a negative id: procps 4.0.2 takes -TERM -123 for "everything"
         os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait(5) in (143, -signal.SIGTERM)
+        assert process.wait(20) in (143, -signal.SIGTERM)

@@ -169,7 +169,7 @@ def test_looks_begin_after_a_while_and_end_with_the_last_job(
     looking.leave(1)
     time.sleep(0.3)
     assert [(event["ev"], event["ok"], event["rows"]) for event in events] == [("queue", True, ["7|RUNNING"])]
-    assert 0.25 < events[0]["age"] < 5
+    assert 0.25 < events[0]["age"] < 60
     assert calls(tmp_path) == 1
 
 

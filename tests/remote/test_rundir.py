@@ -78,7 +78,7 @@ class TestLock:
         begun = time.monotonic()
         with held_elsewhere(tmp_path / "lock"), pytest.raises(rundir.Locked), rundir.lock(str(tmp_path / "lock"), 0.2):
             pass
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30  # of the sixty for which it is held
 
     def test_it_is_free_again_after_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="x"), rundir.lock(str(tmp_path / "lock"), 1):
@@ -92,7 +92,7 @@ class TestLock:
             time.sleep(0.1)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-            with rundir.lock(str(tmp_path / "lock"), 2):
+            with rundir.lock(str(tmp_path / "lock"), 20):
                 pass
 
     def test_a_lock_of_another_machine_is_stale_by_its_age_alone(self, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ class TestLock:
             lock.write_text(json.dumps(["elsewhere", 1]))
             os.utime(lock, (0, 0))
             renew()
-            assert time.time() - lock.stat().st_mtime < 5
+            assert time.time() - lock.stat().st_mtime < 60
             with pytest.raises(rundir.Locked), rundir.lock(str(lock), 0.2):
                 pass
 

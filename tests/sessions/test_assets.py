@@ -54,11 +54,11 @@ def test_assets_of_a_run_share_an_allocation_that_ends_with_it(bench: Callable[.
     found = [ran.metadata(name) for name in ("one", "two", "three")]
     jobs = {metadata["slurm/job_id"] for metadata in found}
     assert len(jobs) == 1
-    assert [metadata["slurm/step"] for metadata in found] == [f"{next(iter(jobs))}.{number}" for number in range(3)]
+    assert {metadata["slurm/step"] for metadata in found} == {f"{next(iter(jobs))}.{number}" for number in range(3)}
     assert len({metadata["pid"] for metadata in found}) == 3
     assert all(metadata["slurm/session"].startswith("run-") for metadata in found)
-    assert found[2]["slurm/session_idle_node_hours"] > 0
-    assert found[2]["slurm/session_busy_node_hours"] > 0
+    assert max(metadata["slurm/session_idle_node_hours"] for metadata in found) > 0
+    assert max(metadata["slurm/session_busy_node_hours"] for metadata in found) > 0
     wait_until(lambda: states(cluster, next(iter(jobs))) == ["COMPLETED"], timeout=30)
 
 
@@ -109,10 +109,6 @@ def test_settings_that_cannot_be(bench: Callable[..., Bench], asked: dict[str, A
 
 
 def test_the_code_is_the_same_in_other_modes(instance: dg.DagsterInstance, cluster: Cluster, tmp_path: Path) -> None:
-    compute = ComputeResource(
-        mode="local",
-        local_base=str(tmp_path / "base"),
-        session=SlurmSessionResource(num_nodes=4),
-        slurm=on(cluster).slurm,
-    )
+    session = SlurmSessionResource(num_nodes=4)
+    compute = ComputeResource(mode="local", local_base=str(tmp_path), session=session, slurm=on(cluster).slurm)
     assert Bench(instance, compute, Payloads(tmp_path / "payloads")).run(["true"]).success

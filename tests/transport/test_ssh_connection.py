@@ -231,7 +231,7 @@ def test_no_further_session_is_said_at_once(sshd: Servers) -> None:
         for _ in range(3):
             with pytest.raises(NoSession, match="no further session"):
                 transport.open()
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < server.settings().connect_timeout
         first.close()
         stack.enter_context(closing(transport.open()))
     assert server.connections() == counts.logins == 1
@@ -303,7 +303,7 @@ def test_an_interrupted_login_leaves_nothing(sshd: Servers) -> None:
         until(lambda: "sleep" in _names(family, child.pid))
         child.send_signal(signal.SIGINT)
         child.wait(5)
-    until(lambda: not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], seconds=2)
+    until(lambda: not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], seconds=20)
 
 
 def _names(family: list[psutil.Process], pid: int) -> set[str]:
@@ -318,6 +318,6 @@ def test_it_ends_after_its_last_use(sshd: Servers, monkeypatch: pytest.MonkeyPat
     with closing(SSHTransport(server.settings()).open()):
         time.sleep(1.2)
         assert masters(server)
-    until(lambda: not masters(server), seconds=3)
+    until(lambda: not masters(server), seconds=20)
     SSHTransport(server.settings()).open().close()
     assert server.logins() == 2

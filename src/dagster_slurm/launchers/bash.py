@@ -60,7 +60,7 @@ class BashLauncher(ComputeLauncher):
         """Send along what starts and watches the processes."""
         if self.tasks_per_node is None:
             return {}
-        return programs("notes.sh", "step.sh", "ranks.sh", "rank.sh", "node_address.py", "local_ranks.py")
+        return programs("notes.sh", "step.sh", "machine.sh", "ranks.sh", "rank.sh", "node_address.py", "local_ranks.py")
 
     def start(self, setting: Setting) -> Started:
         """Return the payload's own command, or the one that starts it many times."""
@@ -81,6 +81,7 @@ class BashLauncher(ComputeLauncher):
                 "TORCHRUN": self.torchrun,
                 "LOCAL": setting.local,
                 "INTERFACE": self.network_interface,
+                "STEP_OPTIONS": setting.step_options,
                 "SRUN_ARGS": self.srun_args,
                 "MUTED": MUTED,
             }

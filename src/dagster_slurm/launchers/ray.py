@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.errors import ConfigurationError
-from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
-from dagster_slurm.launchers.programs import CLUSTER, programs
+from dagster_slurm.launchers.cluster import ClusterLauncher, common
+from dagster_slurm.launchers.launcher import Setting, Started
+from dagster_slurm.launchers.programs import programs
 from dagster_slurm.launchers.settings import FILE, render, whole
 from dagster_slurm.launchers.share import share_of, within
 
@@ -22,7 +24,7 @@ _TASKS_PART, _STORE_PART = 0.7, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class RayLauncher(ComputeLauncher):
+class RayLauncher(ClusterLauncher):
     """Starts a Ray cluster over all nodes of the job, then the payload, and ends the cluster with it.
 
     The payload calls ``ray.init()``. It starts when all nodes are up.
@@ -47,6 +49,7 @@ class RayLauncher(ComputeLauncher):
         ConfigurationError: a number that cannot be.
     """
 
+    framework: ClassVar[str] = "ray"
     num_gpus_per_node: int | None = None
     num_cpus_per_node: int | None = None
     object_store_memory_gb: float | None = None
@@ -79,22 +82,22 @@ class RayLauncher(ComputeLauncher):
 
     def programs(self) -> Mapping[str, Path]:
         """Send along what starts, watches and ends the cluster."""
-        return programs(*CLUSTER, "ray.sh", "ray_node.sh", "ray_ready.py")
+        return programs(*self._programs())
 
     def start(self, setting: Setting) -> Started:
         """Return what starts the cluster and then the payload."""
         share = share_of(setting.resources)
-        limited = not setting.local
+        # where nothing is started, nothing can exceed what the job has
+        starts = not (setting.connection or self.ray_address)
+        limited = starts and not setting.local
         settings = render(
             {
-                "PYTHON": setting.python,
-                "NODES": setting.nodes,
-                "LOCAL": setting.local,
+                **common(setting),
                 "CPUS": within("num_cpus_per_node", self.num_cpus_per_node, share.cpus if limited else None)
                 or share.cpus,
                 "GPUS": within("num_gpus_per_node", self.num_gpus_per_node, share.gpus if limited else None)
                 or share.gpus,
-                **self._memory(share.memory),
+                **self._memory(share.memory if starts else None),
                 **self._dashboard(),
                 "PORTS": tuple(f"--{name.replace('_', '-')}={port}" for name, port in self.port_config.items()),
                 "INTERFACE": self.network_interface,
@@ -108,7 +111,7 @@ class RayLauncher(ComputeLauncher):
                 "own_address": (self.node_ip_address_command,) if self.node_ip_address_command else (),
             },
         )
-        return Started(("bash", f"{setting.programs}/cluster.sh", "ray", *setting.command), files={FILE: settings})
+        return self._started(setting, {FILE: settings})
 
     def _memory(self, memory: int | None) -> dict[str, int | str | None]:
         """MiB for tasks and object store; None where only the node itself will know."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from dagster_slurm.core.resources import Resources, mebibytes
 from dagster_slurm.errors import ConfigurationError
-from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
-from dagster_slurm.launchers.programs import CLUSTER, programs
+from dagster_slurm.launchers.cluster import ClusterLauncher, common
+from dagster_slurm.launchers.launcher import Setting, Started
+from dagster_slurm.launchers.programs import programs
 from dagster_slurm.launchers.settings import FILE, render, whole
 from dagster_slurm.launchers.share import share_of, within
 
@@ -18,7 +20,7 @@ _WORKER_PART = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparkLauncher(ComputeLauncher):
+class SparkLauncher(ClusterLauncher):
     """Starts a standalone Spark cluster over all nodes of the job, then the payload, and ends the cluster with it.
 
     The payload calls ``SparkSession.builder.getOrCreate()``, as a Python program or through ``spark-submit``
@@ -43,6 +45,7 @@ class SparkLauncher(ComputeLauncher):
         ConfigurationError: a value that cannot be.
     """
 
+    framework: ClassVar[str] = "spark"
     driver_memory: str | int | None = None
     executor_memory: str | int | None = None
     executor_cores: int | None = None
@@ -74,23 +77,23 @@ class SparkLauncher(ComputeLauncher):
 
     def programs(self) -> Mapping[str, Path]:
         """Send along what starts, watches and ends the cluster."""
-        return programs(*CLUSTER, "spark.sh", "spark_node.sh", "spark_ready.py")
+        return programs(*self._programs())
 
     def start(self, setting: Setting) -> Started:
         """Return what starts the cluster and then the payload."""
         share = share_of(setting.resources)
+        # where nothing is started, nothing can exceed what the job has
+        limited = not (setting.connection or self.master_url)
         settings = render(
             {
-                "PYTHON": setting.python,
-                "NODES": setting.nodes,
-                "LOCAL": setting.local,
+                **common(setting),
                 "CPUS": share.cpus,
                 "MEMORY": share.memory,
                 "DRIVER_MEMORY": _mebibytes("driver_memory", self.driver_memory),
-                "EXECUTOR_MEMORY": self._executor_memory(share.memory),
+                "EXECUTOR_MEMORY": self._executor_memory(share.memory if limited else None),
                 "EXECUTOR_CORES": None
                 if self.executor_cores is None
-                else within("executor_cores", self.executor_cores, share.cpus),
+                else within("executor_cores", self.executor_cores, share.cpus if limited else None),
                 "EXECUTORS": self.num_executors,
                 "SPARK_HOME_ASKED": self.spark_home,
                 "CONF": self._conf(),
@@ -101,13 +104,13 @@ class SparkLauncher(ComputeLauncher):
             },
             {"pre_start": self.pre_start_commands, "own_address": ()},
         )
-        return Started(("bash", f"{setting.programs}/cluster.sh", "spark", *setting.command), files={FILE: settings})
+        return self._started(setting, {FILE: settings})
 
     def _executor_memory(self, memory: int | None) -> int | None:
         """MiB. An executor larger than its worker would never start, and the payload would wait for ever."""
         wanted = _mebibytes("executor_memory", self.executor_memory)
         room = None if memory is None else int(memory * _WORKER_PART)
-        if wanted is not None and room is not None and wanted > room and self.master_url is None:
+        if wanted is not None and room is not None and wanted > room:
             raise ConfigurationError(
                 f"executor_memory={self.executor_memory!r} exceeds what is left for executors on each node: {room} MiB",
                 hint="Ask for more in resources=Resources(mem=...): seven tenths of it are for executors.",

@@ -7,6 +7,7 @@ import contextlib
 import os
 import queue
 import select
+import signal
 import sys
 import threading
 import time
@@ -249,8 +250,19 @@ def _agents() -> List[int]:
     return found
 
 
+def heed_signals() -> None:
+    """Ignore none: job scripts that are started from here would inherit it, and bash cannot trap what was ignored.
+
+    Dagster may run under nohup or in the background of a script; the agent beside it has a session of its own.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main(options: Dict[str, Any], tty: bool) -> None:
     """Run the agent."""
+    heed_signals()
     agent = Agent(options, tty)
     try:
         agent.run()

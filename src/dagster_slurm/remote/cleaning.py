@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import time
-from typing import Dict, Iterator, Optional
+from typing import Callable, Dict, Iterator, List, Optional
 
 from . import rundir, store
 
@@ -38,24 +38,36 @@ def due(base: str) -> bool:
     return True
 
 
-def sweep(base: str, keep: Dict[str, float]) -> int:
-    """Remove run directories older than ``keep[outcome]`` seconds, and code that none needs; return how many.
+def sweep(base: str, keep: Dict[str, float], spare: Callable[[str], bool] = lambda _: False) -> List[str]:
+    """Remove run directories older than ``keep[outcome]`` seconds but for those to spare, and code that none needs.
 
-    What was never collected is kept as a failure is: somebody may come back for it.
+    Returns:
+        The directories that were removed.
     """
-    removed = 0
-    for directory in run_directories(base):
-        time.sleep(_PAUSE)
-        limit = _limit(directory, keep)
-        if limit is not None and _age(directory) > limit:
-            shutil.rmtree(directory, ignore_errors=True)
-            removed += 1
-            _remove_if_empty(os.path.dirname(directory))
+    removed: List[str] = []
+    for directory in expired(base, keep):
+        if spare(directory):
+            continue
+        shutil.rmtree(directory, ignore_errors=True)
+        removed.append(directory)
+        _remove_if_empty(os.path.dirname(directory))
     _sweep_store(base)
     rundir.write_whole(os.path.join(base, _DONE), b"")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(base, _GOING_ON))
     return removed
+
+
+def expired(base: str, keep: Dict[str, float]) -> Iterator[str]:
+    """Yield run directories older than ``keep[outcome]`` seconds.
+
+    What was never collected is kept as a failure is: somebody may come back for it.
+    """
+    for directory in run_directories(base):
+        time.sleep(_PAUSE)
+        limit = _limit(directory, keep)
+        if limit is not None and _age(directory) > limit:
+            yield directory
 
 
 def _limit(directory: str, keep: Dict[str, float]) -> Optional[float]:

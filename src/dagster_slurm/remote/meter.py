@@ -26,13 +26,18 @@ _ANSWERED = (
 def main(record: str, restart: int, command: List[str]) -> int:
     """Run the command; return the exit code for a shell."""
     # The whole process group gets a signal; the payload answers it. A handler that does nothing is not inherited by the
-    # payload, as SIG_IGN would be. Blocked until the payload has its own again, or one could be lost in between.
+    # payload, as SIG_IGN would be. Blocked until the payload has its own again, or one could be lost in between; and
+    # what came before there was a payload is handed to it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ANSWERED)
     for number in _ANSWERED:
         signal.signal(number, lambda _signal, _frame: None)
+    heir, giver = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(command)
+        os.close(giver)
+        _become(command, os.read(heir, len(_ANSWERED)))
+    os.write(giver, bytes(signal.sigpending()))
+    os.close(giver)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
     _, status, usage = os.wait4(pid, 0)
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
@@ -49,11 +54,14 @@ def main(record: str, restart: int, command: List[str]) -> int:
     return 128 + number if number else os.WEXITSTATUS(status)
 
 
-def _become(command: List[str]) -> None:
+def _become(command: List[str], early: bytes) -> None:
+    """Be the payload, to which these signals were sent before there was one."""
     for number in _ANSWERED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and that would be inherited
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    for number in set(early).difference(signal.sigpending()):
+        os.kill(os.getpid(), number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
     try:
         os.execvp(command[0], command)

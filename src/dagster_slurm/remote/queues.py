@@ -125,6 +125,13 @@ class Queues:
             "error": answer["error"],
         }
 
+    def seen(self) -> Dict[str, Any]:
+        """Return the look at the queue that this user's agents share, as an event with all its rows."""
+        seen = self._shared(self._queue)
+        rows = [line for line in seen["out"].split("\n") if line]
+        age = time.monotonic() - float(seen["begun"])
+        return {"ev": "queue", "ok": seen["ok"], "age": age, "rows": rows, "error": seen["error"]}
+
     def _shared(self, argv: List[str]) -> Dict[str, Any]:
         """Return a look that this user's agents share; ask the scheduler only if there is no fresh one."""
         if self._folder is None:

@@ -34,7 +34,7 @@ def main(words: List[str]) -> int:
         _connects(address, deadline)
         state = _global_state(address)
         _check_versions(address, ray.__version__, deadline)
-        nodes = _nodes(state, 1 if asked.existing else int(asked.nodes), asked.names, deadline)
+        nodes = _nodes(state, asked, deadline)
     except NotReady as error:
         sys.stderr.write("%s\n" % error)
         return _NOT_READY
@@ -98,7 +98,8 @@ def _check_versions(address: str, version: str, deadline: float) -> None:
         )
 
 
-def _nodes(state: Any, wanted: int, names: str, deadline: float) -> List[Dict[str, Any]]:
+def _nodes(state: Any, asked: Any, deadline: float) -> List[Dict[str, Any]]:
+    wanted = 1 if asked.existing else int(asked.nodes)
     while True:
         try:
             alive: List[Dict[str, Any]] = [node for node in state.node_table() if node["Alive"]]
@@ -107,8 +108,17 @@ def _nodes(state: Any, wanted: int, names: str, deadline: float) -> List[Dict[st
         if len(alive) >= wanted:
             return alive
         if time.monotonic() > deadline:
-            raise NotReady(missing(wanted, names, alive))
+            raise NotReady(missing(wanted, names_of_step(asked.state) or asked.names, alive))
         time.sleep(_PAUSE)
+
+
+def names_of_step(state: str) -> str:
+    """Return the nodes of the daemons' step, if it runs: the job may have more."""
+    try:
+        with open(os.path.join(state, "step")) as file:
+            return file.readline().partition(" ")[2].strip()
+    except OSError:
+        return ""
 
 
 def missing(wanted: int, names: str, alive: List[Dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from . import cleaning, rundir, store
 from .commands import Commands, clean_environment
 from .direct import Direct
 from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, environment_is_ready
+from .looking import LOOKING_REQUESTS, LookingRequests
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
 from .session_requests import SESSION_REQUESTS, SessionRequests, cancel_unit, hand_over, is_handed_over
@@ -23,12 +24,12 @@ _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
 _OWN = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
-REQUESTS = _OWN + ENVIRONMENT_REQUESTS + SESSION_REQUESTS
+REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Requests(EnvironmentRequests, SessionRequests):
+class Requests(EnvironmentRequests, LookingRequests, SessionRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:

@@ -1,4 +1,7 @@
-"""Waits until all workers of a Spark cluster are up, by its master's web page, and prints figures as JSON.
+"""Waits until all workers of a Spark cluster are up, by what their nodes say, and prints figures as JSON.
+
+Each node writes its name, CPUs and memory (MiB) into ``registered.<rank>`` when the master has taken its worker. The
+master's web page would tell the same, but answers on its own node alone.
 
 Ends with 75 and one line that says what is missing.
 """
@@ -10,12 +13,10 @@ import re
 import socket
 import sys
 import time
-import urllib.request
 from typing import Any, Dict, List
 
 _PAUSE = 0.1
 _NOT_READY = 75
-_REGISTERED = "Successfully registered with master"
 
 
 class NotReady(Exception):
@@ -60,51 +61,53 @@ def answers(url: str, deadline: float) -> None:
 
 
 def _workers(asked: Any, deadline: float) -> Dict[str, Any]:
-    # proxies of the site know nothing of loopback
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     wanted = int(asked.nodes)
-    found: Dict[str, Any] = {}
     while True:
-        with open(os.path.join(asked.state, "address")) as file:
-            line = file.readline()
-        if line.endswith("\n"):
-            try:
-                with opener.open(line.split()[1] + "/json/", timeout=3) as answer:
-                    found = json.loads(answer.read().decode())
-            except (OSError, ValueError):
-                pass  # not yet
-        if found.get("aliveworkers", 0) >= wanted:
+        found = [registered(asked.state, rank) for rank in range(wanted)]
+        if all(found):
             return figures_of(found)
         if time.monotonic() > deadline:
-            raise NotReady(missing(asked.state, wanted, asked.names))
+            raise NotReady(missing(found, names_of_step(asked.state) or asked.names))
         time.sleep(_PAUSE)
 
 
-def missing(state: str, wanted: int, names: str) -> str:
-    """Return the sentence that names the nodes without a worker: by their logs, since nodes may share a host."""
+def registered(state: str, rank: int) -> List[str]:
+    """Return name, CPUs and MiB of the worker of a node; empty: it is not up."""
+    try:
+        with open(os.path.join(state, "registered.%d" % rank)) as file:
+            line = file.readline()
+    except OSError:
+        return []
+    return line.split() if line.endswith("\n") else []
+
+
+def names_of_step(state: str) -> str:
+    """Return the nodes of the daemons' step, if it runs: the job may have more."""
+    try:
+        with open(os.path.join(state, "step")) as file:
+            return file.readline().partition(" ")[2].strip()
+    except OSError:
+        return ""
+
+
+def missing(found: List[List[str]], names: str) -> str:
+    """Return the sentence that names the nodes without a worker."""
     known = [name for name in names.split(",") if name]
-    absent = [rank for rank in range(wanted) if not _registered(os.path.join(state, "worker-%d.log" % rank))]
+    absent = [rank for rank, words in enumerate(found) if not words]
     return "only %d of %d workers of the Spark cluster were up in time; missing: %s" % (
-        wanted - len(absent),
-        wanted,
-        ", ".join(known[rank] if rank < len(known) else "node %d" % rank for rank in absent) or "unknown",
+        len(found) - len(absent),
+        len(found),
+        ", ".join(known[rank] if rank < len(known) else "node %d" % rank for rank in absent),
     )
 
 
-def _registered(path: str) -> bool:
-    try:
-        with open(path, errors="replace") as file:
-            return _REGISTERED in file.read()
-    except OSError:
-        return False
-
-
-def figures_of(found: Dict[str, Any]) -> Dict[str, Any]:
+def figures_of(found: List[List[str]]) -> Dict[str, Any]:
     """Return what the cluster has, for the asset's metadata."""
     return {
-        "spark_workers": int(found["aliveworkers"]),
-        "spark_cpus": int(found.get("cores", 0)),
-        "spark_memory_gib": round(float(found.get("memory", 0)) / 1024, 2),
+        "spark_workers": len(found),
+        "spark_nodes": len({words[0] for words in found}),
+        "spark_cpus": sum(int(words[1]) for words in found),
+        "spark_memory_gib": round(sum(int(words[2]) for words in found) / 1024, 2),
     }
 
 

@@ -72,6 +72,11 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         local=target.local,
     )
     if target.session is not None:
+        if arguments.launcher.programs():
+            raise ConfigurationError(
+                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
+                hint='Use mode="slurm" for this asset, or BashLauncher().',
+            )
         _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
     name = call_name(
         context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__

@@ -75,13 +75,15 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> "ComputeResource":
         """Return ``local`` when nothing is set, else mode, host and queue from the environment.
 
-        ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` is set. For the
-        rest see :meth:`SlurmResource.from_env`.
+        ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` or
+        ``DAGSTER_SLURM_PROFILE`` is set. For the rest see :meth:`SlurmResource.from_env`.
 
         Raises:
             ConfigurationError: a value cannot be understood.
         """
-        connected = Variables(prefix).text("HOST") is not None
+        connected = (
+            Variables(prefix).text("HOST") is not None or Variables("DAGSTER_SLURM_").text("PROFILE") is not None
+        )
         mode = Variables("DAGSTER_SLURM_").text("MODE") or ("slurm" if connected else "local")
         return cls(mode=mode, slurm=None if _mode(mode) is ExecutionMode.LOCAL else SlurmResource.from_env(prefix))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 from dagster_slurm.errors import ConfigurationError
 
@@ -79,3 +80,12 @@ class Variables:
 
     def _value(self, name: str) -> str | None:
         return self._environment.get(self._prefix + name, "").strip() or None
+
+
+def default_local_base() -> str:
+    """Return where local runs go: below Dagster's home, which outlives processes, else in the user's cache."""
+    home = os.environ.get("DAGSTER_HOME", "").strip()
+    if home:
+        return str(Path(home).expanduser() / "dagster-slurm")
+    cache = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
+    return str(Path(cache).expanduser() / "dagster-slurm" / "local")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any, cast
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from dagster_slurm.core.options import from_options
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.resources import profile
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.ssh import SSHConnectionResource
 
@@ -83,17 +87,34 @@ class SlurmResource(dg.ConfigurableResource[Any]):
 
         The connection as :meth:`SSHConnectionResource.from_env` does (without ``<prefix>HOST`` Dagster is taken to run
         on the login node), and ``SLURM_DEPLOYMENT_BASE_PATH``, ``SLURM_PARTITION``, ``SLURM_QOS``, ``SLURM_ACCOUNT``.
+        What these leave open is taken from the profile that ``DAGSTER_SLURM_PROFILE`` names, if it names one.
 
         Raises:
             ConfigurationError: a value cannot be understood.
         """
         common = Variables("SLURM_")
-        ssh = SSHConnectionResource.from_env(prefix) if Variables(prefix).text("HOST") else None
+        named = os.environ.get(profile.VARIABLE, "").strip()
+        fields = _from_profile(named) if named else {}
+        if Variables(prefix).text("HOST"):
+            fields["ssh"] = SSHConnectionResource.from_env(prefix)
         base = common.text("DEPLOYMENT_BASE_PATH")
-        queue = SlurmQueueConfig(
-            partition=common.text("PARTITION"), qos=common.text("QOS"), account=common.text("ACCOUNT")
-        )
-        return cls(ssh=ssh, queue=queue, remote_base=base or _REMOTE_BASE)
+        if base:
+            fields["remote_base"] = base
+        said = {name: value for name in ("partition", "qos", "account") if (value := common.text(name.upper()))}
+        queue = cast("SlurmQueueConfig", fields.get("queue") or SlurmQueueConfig())
+        fields["queue"] = queue.model_copy(update=said)
+        return cls(**fields)
+
+    @classmethod
+    def from_profile(cls, path: str | os.PathLike[str]) -> SlurmResource:
+        """Read a site profile, as ``dagster-slurm doctor HOST`` writes it.
+
+        Under ``slurm:`` it has the fields of this class; ``{env: NAME}`` stands for an environment variable.
+
+        Raises:
+            ConfigurationError: there is no such file, a field is not known, or it holds a password.
+        """
+        return cls(**_from_profile(path))
 
     def defaults(self) -> SlurmQueueConfig:
         """Return what jobs ask for where nothing else says."""
@@ -106,3 +127,24 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         day = 86400.0
         days = {"success": self.keep_runs_days, "failure": self.keep_failed_runs_days}
         return {outcome: value * day for outcome, value in days.items() if value is not None} or None
+
+
+def _from_profile(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a profile's fields, those of ``ssh`` and ``queue`` as what they are."""
+    fields = profile.read(path, dg.EnvVar)
+    _check_names(fields, SlurmResource, path, "slurm")
+    parts: tuple[tuple[str, type[Any]], ...] = (("ssh", SSHConnectionResource), ("queue", SlurmQueueConfig))
+    for name, kind in parts:
+        if fields.get(name) is not None:
+            _check_names(fields[name], kind, path, name)
+    try:
+        return {**fields, **{name: kind(**fields[name]) for name, kind in parts if fields.get(name) is not None}}
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"{path}: {field}={first['input']!r}: {first['msg']}") from None
+
+
+def _check_names(fields: Mapping[str, Any], kind: type[Any], path: str | os.PathLike[str], part: str) -> None:
+    for name in fields:
+        profile.check_name(name, frozenset(kind.model_fields), f"{path}, {part}")

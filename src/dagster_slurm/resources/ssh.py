@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.resources import secret
+from dagster_slurm.resources.connection import from_variables
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.variables import filled_in
 from dagster_slurm.transport.ssh.settings import SSHSettings
@@ -60,26 +61,8 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
         Raises:
             ConfigurationError: no host is set, or a value cannot be understood.
         """
-        variables = Variables(prefix)
-        password = variables.name("PASSWORD")
-        given: dict[str, Any] = {
-            "host": variables.required("HOST"),
-            "port": variables.number("PORT"),
-            "user": variables.text("USER"),
-            "key_path": variables.text("KEY_PATH", "KEY"),
-            "password": dg.EnvVar(password) if password else None,
-            "jump_host": variables.text("JUMP_HOST"),
-            "force_tty": variables.flag("FORCE_TTY"),
-            "post_login_command": variables.text("POST_LOGIN_COMMAND"),
-            "extra_opts": variables.words("EXTRA_OPTS"),
-            "host_key_checking": variables.flag("HOST_KEY_CHECKING"),
-            "known_hosts_file": variables.text("KNOWN_HOSTS_FILE"),
-            "config_file": variables.text("CONFIG_FILE"),
-            "batch_mode": variables.flag("BATCH_MODE"),
-            "max_logins": variables.number("MAX_LOGINS"),
-            "connect_timeout": variables.number("CONNECT_TIMEOUT"),
-        }
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        password = Variables(prefix).name("PASSWORD")
+        return cls(**from_variables(prefix), password=dg.EnvVar(password) if password else None)
 
     def settings(self, remote_python: str = "python3") -> SSHSettings:
         """Return what the transport is told.

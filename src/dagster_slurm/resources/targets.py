@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from pathlib import Path
 from typing import cast
 
 from dagster_slurm.core.names import digest
@@ -18,6 +17,7 @@ from dagster_slurm.engine.session_launch import SessionAsk
 from dagster_slurm.engine.sessions import Session
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.turns import Turns
+from dagster_slurm.resources.environment import default_local_base
 from dagster_slurm.resources.slurm import SlurmResource
 from dagster_slurm.schedulers.direct import Direct
 from dagster_slurm.schedulers.scheduler import Scheduler
@@ -62,15 +62,6 @@ def in_session(slurm: SlurmResource, ask: SessionAsk) -> Target:
 def _other_cluster(slurm: SlurmResource) -> str | None:
     other = slurm.defaults().options.get("clusters")
     return None if other is None else str(other)
-
-
-def default_local_base() -> str:
-    """Return where local runs go: below Dagster's home, which outlives processes, else in the user's cache."""
-    home = os.environ.get("DAGSTER_HOME", "").strip()
-    if home:
-        return str(Path(home).expanduser() / "dagster-slurm")
-    cache = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
-    return str(Path(cache).expanduser() / "dagster-slurm" / "local")
 
 
 def _host(transport: Transport, scheduler: Scheduler, turns: Turns | None = None) -> Host:

@@ -152,18 +152,13 @@ class Supervisor:
             return
         if run.warn_at is not None and now >= run.warn_at:
             run.warn_at = None
-            self._warn()
+            self.on_warn()
         if run.limit_at is not None and now >= run.limit_at:
             run.limit_at = None
             self._time_limit()
         if run.kill_at is not None and now >= run.kill_at:
             run.kill_at = None
             processes.kill_all(run.mark, run.pid)
-
-    def _warn(self) -> None:
-        job = self.state.load(self.job_id)
-        if job is not None:
-            self.on_signal(number=job.warn_signal, batch=job.warn_batch, steps=not job.warn_batch)
 
     def _time_limit(self) -> None:
         with self.state.edit(self.job_id) as job:
@@ -247,6 +242,11 @@ class Supervisor:
             for step in job.steps:
                 targets += self._step_members(step["id"])
         processes.send(sorted(set(targets)), number)
+
+    def on_warn(self) -> None:
+        job = self.state.load(self.job_id)
+        if job is not None and job.warn_signal:
+            self.on_signal(number=job.warn_signal, batch=job.warn_batch, steps=not job.warn_batch)
 
     def on_step_signal(self, step: int, number: int, by: int) -> None:
         with self.state.edit(self.job_id) as job:

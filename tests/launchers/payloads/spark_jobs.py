@@ -33,7 +33,8 @@ with open_dagster_pipes() as pipes:
     spark = SparkSession.builder.getOrCreate()
     sc = spark.sparkContext
     deadline = time.time() + 40
-    while sc._jsc.sc().getExecutorMemoryStatus().size() < int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) + 1:
+    workers = pipes.extras.get("workers", int(os.environ.get("SLURM_JOB_NUM_NODES", "1")))
+    while sc._jsc.sc().getExecutorMemoryStatus().size() < workers + 1:
         assert time.time() < deadline
         time.sleep(0.1)
     found = sc.parallelize(range(8), 8).map(where).collect()

@@ -1,6 +1,9 @@
 #!/bin/bash
 # cluster.sh FRAMEWORK COMMAND...: daemons on all nodes of the job (or on this machine), then the payload, then nothing is left.
-# Settings come from launcher.sh; FRAMEWORK.sh brings the functions prepare, ready, enter.
+# cluster.sh FRAMEWORK: the daemons alone, until TERM or a line in $STATE/stop. When all are up, $STATE/connection says how
+#   drivers find them: shell assignments, the last of them READY=1.
+# Settings come from launcher.sh: with EXISTING or CONNECTION no daemon is started, the payload alone. FRAMEWORK.sh brings the
+# functions prepare (which also reads CONNECTION), ready, publish, enter.
 #
 # One srun starts node.sh on every node. Names that others read are made before anybody looks for them, and are read by
 # opening them: on NFS a new name can stay invisible for a minute, and a closed file's new bytes show when it is opened.
@@ -10,15 +13,16 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1091
 . "$HERE/step.sh"
 # shellcheck disable=SC1091
-. "$HERE/machine.sh"
-# shellcheck disable=SC1091
 . "$DAGSTER_SLURM_RUN_DIR/launcher.sh"
+# shellcheck disable=SC1091
+. "$HERE/machine.sh"
 FRAMEWORK=$1
 shift
 # shellcheck disable=SC1090
 . "$HERE/$FRAMEWORK.sh"
 
 export STATE=$DAGSTER_SLURM_RUN_DIR/$FRAMEWORK.$DAGSTER_SLURM_RESTART DRIVER=$$
+DRIVER_NODE=$(first_node) && export DRIVER_NODE
 export BEGUN=${EPOCHREALTIME/,/.}
 BEGUN=${BEGUN:-$(seconds)}
 PAYLOAD=
@@ -44,7 +48,9 @@ limit_grace() {
 }
 
 start_nodes() {
-    : >"$STATE/step" && : >"$STATE/address" && : >"$STATE/stop" || exit 66
+    local rank
+    : >"$STATE/step" && : >"$STATE/address" && : >"$STATE/stop" && : >"$STATE/connection" || exit 66
+    for ((rank = 0; rank < NODES; rank++)); do : >"$STATE/registered.$rank"; done
     if [ -n "$LOCAL" ]; then
         # the job script kills what is left of a payload ten seconds after TERM
         GRACE=$(awk -v grace="$GRACE" 'BEGIN { print (grace < 6) ? grace : 6 }') && export GRACE
@@ -55,7 +61,7 @@ start_nodes() {
     else
         limit_grace
         start_step "$STATE/step" --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=10 \
-            ${CPUS:+--cpus-per-task="$CPUS"} --overlap bash "$HERE/node.sh" "$FRAMEWORK" \
+            ${CPUS:+--cpus-per-task="$CPUS"} "${STEP_OPTIONS[@]}" bash "$HERE/node.sh" "$FRAMEWORK" \
             2>"$STATE/srun.log" # which speaks of an error when the step is told to end
     fi
 }
@@ -91,7 +97,7 @@ blame() {
 finish() {
     trap '' TERM INT HUP
     stop_nodes
-    rm -f "$STATE/secret" "$STATE/conf/spark-defaults.conf"
+    rm -f "$STATE/secret" "$STATE/conf/spark-defaults.conf" "$STATE/connection"
     exit "$1"
 }
 
@@ -116,7 +122,23 @@ await_ready() {
         for log in "$STATE/$FRAMEWORK"-*.log; do show_log "$log" 5; done
         finish 75
     fi
-    note "\"facts\":$(<"$STATE/ready.json")"
+    FACTS=$(<"$STATE/ready.json")
+}
+
+# A cluster without a payload: others bring theirs. Told to stop is a good end, an end by itself is not.
+serve() {
+    local word=
+    trap 'finish 143' TERM INT HUP
+    await "$SRUN"
+    if read -r word <"$STATE/stop" && [ -n "$word" ] && ! any_failed; then finish 0; fi
+    blame "the nodes' daemons ended while others used them"
+    finish 75
+}
+
+any_failed() {
+    local rank
+    for ((rank = 0; rank < NODES; rank++)); do [ ! -s "$STATE/failed.$rank" ] || return 0; done
+    return 1
 }
 
 run_payload() {
@@ -142,7 +164,11 @@ run_payload() {
 mkdir -p "$STATE" || exit 66
 prepare
 if [ -z "$EXISTING" ]; then start_nodes; fi
-await_ready
+# one that another keeps was ready when it was published
+if [ -z "$CONNECTION" ]; then await_ready; fi
+if [ $# -eq 0 ]; then { publish && echo READY=1; } >>"$STATE/connection"; fi
+note "\"facts\":$FACTS"
+if [ $# -eq 0 ]; then serve; fi
 enter
 run_payload "$@"
 finish "$CODE"

@@ -1,5 +1,18 @@
 # shellcheck shell=bash
-# Sourced by cluster.sh and node.sh: this machine's part of the job, and its processes.
+# Sourced by cluster.sh, node.sh and ranks.sh, after launcher.sh: this machine's part of the job, its processes and Pythons.
+
+# Words before every command of the payload's environment: a container. What follows `in_environment` runs as the payload does.
+PREFIX=()
+if [ -n "${DAGSTER_SLURM_COMMAND_PREFIX:-}" ]; then eval "PREFIX=($DAGSTER_SLURM_COMMAND_PREFIX)"; fi
+in_environment() { "${PREFIX[@]}" "$@"; }
+
+# our own small programs run outside of it, with any Python; an environment that has none uses the node's
+TOOL=$PYTHON
+command -v "$TOOL" >/dev/null 2>&1 || TOOL=python3
+[ ${#PREFIX[@]} -gt 0 ] || PYTHON=$TOOL
+
+# how people call the Python of the environment
+python_here() { if [ ${#PREFIX[@]} -gt 0 ]; then printf '%s' "${PREFIX[*]} $PYTHON"; else command -v "$PYTHON" || printf '%s' "$PYTHON"; fi; }
 
 lives() { kill -0 "$1" 2>/dev/null; }
 
@@ -10,4 +23,16 @@ cpus_here() { printf '%s' "${CPUS:-${SLURM_CPUS_ON_NODE:-$(getconf _NPROCESSORS_
 memory_here() {
     awk -v ours="$(cpus_here)" -v all="$(getconf _NPROCESSORS_ONLN)" \
         '/^MemTotal:/ { part = ours / all; if (part > 1) part = 1; printf "%d", $2 / 1024 * part }' /proc/meminfo
+}
+
+# the job's nodes by name, with commas between; those of the step, once it runs, are in $STATE/step
+names_of_nodes() { if [ -n "$LOCAL" ]; then printf '%s' "$HOSTNAME"; else scontrol show hostnames "${SLURM_JOB_NODELIST:-}" 2>/dev/null | tr '\n' ','; fi; }
+
+# reads what the keeper of a cluster published
+take_connection() {
+    # shellcheck disable=SC1090
+    . "$CONNECTION" 2>/dev/null && [ -n "$READY" ] || {
+        fault "the cluster of $CONNECTION is gone"
+        exit 75
+    }
 }

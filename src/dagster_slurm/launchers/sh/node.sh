@@ -7,9 +7,9 @@
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 FRAMEWORK=$1
 # shellcheck disable=SC1091
-. "$HERE/machine.sh"
-# shellcheck disable=SC1091
 . "$DAGSTER_SLURM_RUN_DIR/launcher.sh"
+# shellcheck disable=SC1091
+. "$HERE/machine.sh"
 RANK=${SLURM_PROCID:-0}
 [ -z "$LOCAL" ] || RANK=0
 NODE=${SLURMD_NODENAME:-$HOSTNAME}
@@ -18,7 +18,10 @@ DAEMONS=()
 NAMES=()
 umask 077
 exec >>"$STATE/$FRAMEWORK-$RANK.log" 2>&1 </dev/null
-if [ "$RANK" = 0 ] && [ -z "$LOCAL" ]; then echo "$SLURM_JOB_ID.$SLURM_STEP_ID" >"$STATE/step"; fi
+# the step, and the names of its nodes: those of the job may be more
+if [ "$RANK" = 0 ] && [ -z "$LOCAL" ]; then
+    echo "$SLURM_JOB_ID.$SLURM_STEP_ID $(scontrol show hostnames "${SLURM_STEP_NODELIST:-}" 2>/dev/null | tr '\n' ,)" >"$STATE/step"
+fi
 
 TEMP=
 
@@ -82,8 +85,8 @@ is_over() {
     local word=
     if read -r word 2>/dev/null <"$STATE/stop" && [ -n "$word" ]; then return 0; fi
     if [ -n "$GRACE_END" ] && [ "$SECONDS" -ge "$GRACE_END" ]; then return 0; fi
-    # the driver runs on this node alone
-    if [ "$RANK" = 0 ] && ! lives "$DRIVER"; then
+    # the driver runs on one node alone, which the daemons of a part of an allocation need not share
+    if [ "$NODE" = "$DRIVER_NODE" ] && ! lives "$DRIVER"; then
         stop_all
         return 0
     fi
@@ -97,12 +100,12 @@ address_here() {
     if [ -z "$found" ] && [ -n "$LOCAL" ] && [ -z "$INTERFACE" ]; then found=127.0.0.1; fi
     if [ -z "$found" ]; then
         toward=$(scontrol show hostnames "${SLURM_JOB_NODELIST:-}" 2>/dev/null | grep -vxF "$NODE" | head -n 1)
-        found=$("$PYTHON" -I -S "$HERE/node_address.py" --address --interface "$INTERFACE" --toward "$toward")
+        found=$("$TOOL" -I -S "$HERE/node_address.py" --address --interface "$INTERFACE" --toward "$toward")
     fi
     printf '%s' "$found"
 }
 
-free_port() { "$PYTHON" -I -S "$HERE/node_address.py" --port; }
+free_port() { "$TOOL" -I -S "$HERE/node_address.py" --port; }
 
 # the head's line in $STATE/address; 1 if it is over before there is one
 head_address() {

@@ -7,6 +7,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/step.sh"
 # shellcheck disable=SC1091
 . "$DAGSTER_SLURM_RUN_DIR/launcher.sh"
+# shellcheck disable=SC1091
+. "$HERE/machine.sh"
 
 STATE=$DAGSTER_SLURM_RUN_DIR/ranks.$DAGSTER_SLURM_RESTART
 umask_before=$(umask)
@@ -15,15 +17,12 @@ mkdir -p "$STATE" || exit 66
 : >"$STATE/step"
 umask "$umask_before"
 
-# the meter knows a Python; an environment that has none uses the node's
-command -v "$PYTHON" >/dev/null 2>&1 || PYTHON=python3
-
 if [ -n "$LOCAL" ]; then
     MASTER_ADDR=127.0.0.1
-    read -r MASTER_PORT < <("$PYTHON" -I -S "$HERE/node_address.py" --port)
+    read -r MASTER_PORT < <("$TOOL" -I -S "$HERE/node_address.py" --port)
     export MASTER_ADDR MASTER_PORT RANKS_STATE="$STATE" MUTED
 else
-    read -r MASTER_ADDR MASTER_PORT < <("$PYTHON" -I -S "$HERE/node_address.py" --address --port \
+    read -r MASTER_ADDR MASTER_PORT < <("$TOOL" -I -S "$HERE/node_address.py" --address --port \
         --interface "$INTERFACE" --toward "$(another_node)")
     # without Python: the name, which resolves on most clusters, and a port that few others will have
     MASTER_ADDR=${MASTER_ADDR:-$(first_node)}
@@ -32,12 +31,14 @@ fi
 
 COMMAND=("$@")
 if [ -n "$TORCHRUN" ]; then
-    "$PYTHON" -c 'import torch.distributed.run' 2>/dev/null || {
-        fault "torchrun=True, but $(command -v "$PYTHON") on $(first_node) cannot import torch.distributed.run"
+    in_environment "$PYTHON" -c 'import torch.distributed.run' 2>/dev/null || {
+        fault "torchrun=True, but $(python_here) on $(first_node) cannot import torch.distributed.run"
         exit 66
     }
+    # torchrun stands behind the words that start a container, and its workers within
+    set -- "${@:${#PREFIX[@]}+1}"
     # static rendezvous: the node of rank 0 is known, and nothing has to be found out
-    COMMAND=("$PYTHON" -m torch.distributed.run --nnodes "$NODES" --nproc-per-node "$TASKS_PER_NODE" --node-rank @NODE@
+    COMMAND=("${PREFIX[@]}" "$PYTHON" -m torch.distributed.run --nnodes "$NODES" --nproc-per-node "$TASKS_PER_NODE" --node-rank @NODE@
         --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT" --max-restarts 0 --no-python
         "$PYTHON" -S "$HERE/local_ranks.py" 1 "$@")
 fi
@@ -58,7 +59,7 @@ if [ -n "$LOCAL" ]; then
     if [ -n "$TORCHRUN" ]; then
         "${COMMAND[@]/#@NODE@/0}"
     else
-        "$PYTHON" -S "$HERE/local_ranks.py" "$TASKS_PER_NODE" "${COMMAND[@]}"
+        "$TOOL" -S "$HERE/local_ranks.py" "$TASKS_PER_NODE" "${COMMAND[@]}"
     fi
     finish $?
 fi
@@ -67,6 +68,7 @@ tasks=$TASKS_PER_NODE
 label=(--label)
 [ -z "$TORCHRUN" ] || { tasks=1 label=(); }
 [ -z "$CPUS_PER_TASK" ] || SRUN_ARGS=(--cpus-per-task="$CPUS_PER_TASK" "${SRUN_ARGS[@]}")
+SRUN_ARGS=("${STEP_OPTIONS[@]}" "${SRUN_ARGS[@]}")
 for name in TERM INT HUP USR1 USR2 QUIT; do
     # shellcheck disable=SC2064
     trap "signal_step $name" "$name"

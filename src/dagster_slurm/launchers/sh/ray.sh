@@ -2,27 +2,33 @@
 # Sourced by cluster.sh: what is Ray's own, on the first node beside the payload.
 
 prepare() {
-    command -v "$PYTHON" >/dev/null 2>&1 || PYTHON=python3
     local found
-    found=$("$PYTHON" -c 'import importlib.metadata as m; print(m.version("ray"))' 2>/dev/null) || {
-        fault "Ray is not in the environment of the payload: $(command -v "$PYTHON" || echo "$PYTHON") on $(first_node) finds no package ray"
+    found=$(in_environment "$PYTHON" -c 'import importlib.metadata as m; print(m.version("ray"))' 2>/dev/null) || {
+        fault "Ray is not in the environment of the payload: $(python_here) on $(first_node) finds no package ray"
         exit 66
     }
     VERSION=$found
     # never a driver's idea of its own: a token file in the user's home changes what Ray does
     export RAY_USAGE_STATS_ENABLED=0
-    if [ -z "$EXISTING" ]; then
+    if [ -n "$CONNECTION" ]; then
+        take_connection
+    elif [ -z "$EXISTING" ]; then
         head -c 24 /dev/urandom | base64 | tr -d '+/=\n' >"$STATE/secret"
         export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$STATE/secret"
     fi
 }
 
+# what a driver needs to know of a cluster that another keeps
+publish() {
+    local address
+    read -r address <"$STATE/address"
+    printf 'EXISTING=%q\nFACTS=%q\n' "$address" "$(<"$STATE/ready.json")"
+    printf 'export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=%q\n' "$STATE/secret"
+}
+
 ready() {
-    local expected=$NODES names
-    names=$(scontrol show hostnames "${SLURM_JOB_NODELIST:-}" 2>/dev/null | tr '\n' ',')
-    [ -z "$LOCAL" ] || names=$HOSTNAME
-    exec "$PYTHON" "$HERE/ray_ready.py" --state "$STATE" --nodes "$expected" --names "$names" --timeout "$TIMEOUT" \
-        --existing "$EXISTING" --begun "$BEGUN" 2>"$STATE/ready.log"
+    exec "${PREFIX[@]}" "$PYTHON" "$HERE/ray_ready.py" --state "$STATE" --nodes "$NODES" --names "$(names_of_nodes)" \
+        --timeout "$TIMEOUT" --existing "$EXISTING" --begun "$BEGUN" 2>"$STATE/ready.log"
 }
 
 enter() {

@@ -16,7 +16,7 @@ start_daemons() {
     if [ "$RANK" = 0 ]; then
         [[ " ${PORTS[*]}" == *" --port="* ]] || PORTS+=(--port=0)
         # Ray would take 10001 where its client is installed
-        if [[ " ${PORTS[*]}" != *" --ray-client-server-port"* ]] && "$PYTHON" -c 'import grpc' 2>/dev/null; then
+        if [[ " ${PORTS[*]}" != *" --ray-client-server-port"* ]] && in_environment "$PYTHON" -c 'import grpc' 2>/dev/null; then
             client=(--ray-client-server-port="$(free_port)")
         fi
         if [ -n "$DASHBOARD" ]; then
@@ -25,10 +25,10 @@ start_daemons() {
             dashboard=(--include-dashboard=true --dashboard-host="$DASHBOARD_HOST" --dashboard-port="$DASHBOARD_PORT")
             echo "$NODE $DASHBOARD_HOST $DASHBOARD_PORT" >"$STATE/dashboard"
         fi
-        marked ray start --head "${PORTS[@]}" "${client[@]}" "${dashboard[@]}" --temp-dir="$TEMP" "${common[@]}" &
+        marked "${PREFIX[@]}" "$PYTHON" -m ray.scripts.scripts start --head "${PORTS[@]}" "${client[@]}" "${dashboard[@]}" --temp-dir="$TEMP" "${common[@]}" &
     else
         head_address || stop 0
-        marked ray start --address="$HEAD" --temp-dir="$TEMP" "${common[@]}" &
+        marked "${PREFIX[@]}" "$PYTHON" -m ray.scripts.scripts start --address="$HEAD" --temp-dir="$TEMP" "${common[@]}" &
     fi
     DAEMONS+=($!)
     NAMES+=("Ray on $NODE")

@@ -2,33 +2,55 @@
 # Sourced by cluster.sh: what is Spark's own, on the first node beside the payload.
 
 prepare() {
-    command -v "$PYTHON" >/dev/null 2>&1 || PYTHON=python3
     if [ -z "$SPARK_HOME_ASKED" ]; then
-        SPARK_HOME=$("$PYTHON" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("pyspark").origin))' 2>/dev/null) || {
-            fault "pyspark is not in the environment of the payload: $(command -v "$PYTHON" || echo "$PYTHON") on $(first_node) finds no package pyspark"
+        SPARK_HOME=$(in_environment "$PYTHON" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("pyspark").origin))' 2>/dev/null) || {
+            fault "pyspark is not in the environment of the payload: $(python_here) on $(first_node) finds no package pyspark"
             exit 66
         }
     else
         SPARK_HOME=$SPARK_HOME_ASKED
     fi
-    [ -x "$SPARK_HOME/bin/spark-class" ] || {
+    in_environment test -x "$SPARK_HOME/bin/spark-class" || {
         fault "there is no Spark in $SPARK_HOME on $(first_node): bin/spark-class is missing"
         exit 66
     }
-    command -v "${JAVA_HOME:+$JAVA_HOME/bin/}java" >/dev/null 2>&1 || {
+    # shellcheck disable=SC2016
+    in_environment sh -c 'command -v "${JAVA_HOME:+$JAVA_HOME/bin/}java"' >/dev/null 2>&1 || {
         fault "there is no Java on $(first_node), which Spark needs: load its module in prelude, or set JAVA_HOME"
         exit 66
     }
-    VERSION=$("$PYTHON" -c 'import importlib.metadata as m; print(m.version("pyspark"))' 2>/dev/null)
+    VERSION=$(version_of_spark)
     # executors find the environment's Python, and everything in one conf folder
     export SPARK_HOME PATH="$SPARK_HOME/bin:$PATH" SPARK_CONF_DIR="$STATE/conf"
-    PYSPARK_PYTHON=$(command -v "$PYTHON") && export PYSPARK_PYTHON
+    # shellcheck disable=SC2016
+    PYSPARK_PYTHON=$(in_environment sh -c 'command -v "$1"' sh "$PYTHON") && export PYSPARK_PYTHON
+    [ -z "$CONNECTION" ] || take_connection
     share_memory
     configure
 }
 
+# that of its jars: spark_home need not be the environment's pyspark
+version_of_spark() {
+    # shellcheck disable=SC2016
+    in_environment sh -c 'cd "$1/jars" && for jar in spark-core_*.jar; do jar=${jar%.jar}; echo "${jar##*-}"; done' sh "$SPARK_HOME" 2>/dev/null
+}
+
+# what a driver needs to know of a cluster that another keeps
+publish() {
+    local master web
+    read -r master web <"$STATE/address"
+    : "$web"
+    printf 'EXISTING=%q\nFACTS=%q\nTHEIR_CONF=%q\nTHEIR_TEMP=%q\n' "$master" "$(<"$STATE/ready.json")" \
+        "$STATE/conf/spark-defaults.conf" "$(<"$STATE/temp")"
+}
+
 # MiB: what the request does not tell is taken from what goes with the CPUs
 share_memory() {
+    # beside a cluster that another keeps, the driver has all that was asked for
+    if [ -n "$CONNECTION" ]; then
+        DRIVER_MEMORY=${DRIVER_MEMORY:-$((${MEMORY:-2048} / 2))}
+        return
+    fi
     MEMORY=${MEMORY:-$(memory_here)}
     if [ -n "$LOCAL" ] && [ "$MEMORY" -gt 4096 ]; then MEMORY=4096; fi
     WORKER_MEMORY=$((MEMORY * 7 / 10))
@@ -43,39 +65,46 @@ share_memory() {
 
 # for master, workers and drivers alike; the secret stands nowhere else
 configure() {
-    local line
+    local line cores
     mkdir -p "$STATE/conf"
+    cores=$EXECUTOR_CORES
     {
-        if [ -z "$EXISTING" ]; then
+        if [ -n "$CONNECTION" ]; then
+            # the last word on a setting counts
+            cat "$THEIR_CONF"
+            cores=${cores:-$(sed -n 's/^spark.executor.cores //p' "$THEIR_CONF" | tail -n 1)}
+        elif [ -z "$EXISTING" ]; then
             printf 'spark.authenticate true\nspark.authenticate.secret %s\n' "$(head -c 24 /dev/urandom | base64 | tr -d '+/=\n')"
-            printf 'spark.executor.memory %sm\nspark.executor.cores %s\n' "$EXECUTOR_MEMORY" "${EXECUTOR_CORES:-$(cpus_here)}"
             printf 'spark.executor.extraJavaOptions -XX:-UsePerfData\nspark.driver.extraJavaOptions -XX:-UsePerfData\n'
-            [ -z "$EXECUTORS" ] || printf 'spark.cores.max %s\n' "$((EXECUTORS * ${EXECUTOR_CORES:-$(cpus_here)}))"
+            cores=${cores:-$(cpus_here)}
         fi
         printf 'spark.driver.memory %sm\nspark.ui.enabled false\nspark.ui.killEnabled false\nspark.port.maxRetries 64\n' "$DRIVER_MEMORY"
+        [ -z "$EXECUTOR_MEMORY" ] || printf 'spark.executor.memory %sm\n' "$EXECUTOR_MEMORY"
+        [ -z "$cores" ] || printf 'spark.executor.cores %s\n' "$cores"
+        [ -z "$EXECUTORS" ] || [ -z "$cores" ] || printf 'spark.cores.max %s\n' "$((EXECUTORS * cores))"
         for line in "${CONF[@]}"; do printf '%s\n' "$line"; done
     } >"$STATE/conf/spark-defaults.conf"
 }
 
 ready() {
-    local names
-    names=$(scontrol show hostnames "${SLURM_JOB_NODELIST:-}" 2>/dev/null | tr '\n' ',')
-    [ -z "$LOCAL" ] || names=$HOSTNAME
-    exec "$PYTHON" -S "$HERE/spark_ready.py" --state "$STATE" --nodes "$NODES" --names "$names" --timeout "$TIMEOUT" \
-        --existing "$EXISTING" --begun "$BEGUN" --version "$VERSION" 2>"$STATE/ready.log"
+    exec "$TOOL" -I -S "$HERE/spark_ready.py" --state "$STATE" --nodes "$NODES" --names "$(names_of_nodes)" \
+        --timeout "$TIMEOUT" --existing "$EXISTING" --begun "$BEGUN" --version "$VERSION" 2>"$STATE/ready.log"
 }
 
 enter() {
-    local web temp
+    local web host
     if [ -n "$EXISTING" ]; then SPARK_MASTER=$EXISTING; else read -r SPARK_MASTER web <"$STATE/address"; fi
     : "$web"
     # without it a driver would run alone, as local[*], and nobody would notice
     printf 'spark.master %s\n' "$SPARK_MASTER" >>"$STATE/conf/spark-defaults.conf"
     export SPARK_MASTER MASTER="$SPARK_MASTER"
-    if [ -z "$EXISTING" ]; then
-        # goes with the first node's folder
-        read -r temp <"$STATE/temp" && export SPARK_LOCAL_DIRS="$temp"
-        SPARK_LOCAL_IP=${SPARK_MASTER#spark://} && SPARK_LOCAL_IP=${SPARK_LOCAL_IP%:*}
-        SPARK_LOCAL_IP=${SPARK_LOCAL_IP#[} && export SPARK_LOCAL_IP="${SPARK_LOCAL_IP%]}"
+    # on the node's own disk, in a folder that goes with the cluster; else in one that goes with the run
+    read -r SPARK_LOCAL_DIRS 2>/dev/null <"$STATE/temp" || SPARK_LOCAL_DIRS=$THEIR_TEMP
+    [ -d "$SPARK_LOCAL_DIRS" ] || { SPARK_LOCAL_DIRS=$STATE/scratch && mkdir -p "$SPARK_LOCAL_DIRS"; }
+    export SPARK_LOCAL_DIRS
+    if [ -z "$EXISTING" ] || [ -n "$CONNECTION" ]; then
+        host=${SPARK_MASTER#spark://} && host=${host%:*} && host=${host#[}
+        SPARK_LOCAL_IP=$("$TOOL" -I -S "$HERE/node_address.py" --address --interface "$INTERFACE" --toward "${host%]}")
+        export SPARK_LOCAL_IP
     fi
 }

@@ -8,18 +8,28 @@ start_daemons() {
         SPARK_WORKER_DIR="$STATE/work-$RANK" SPARK_DAEMON_JAVA_OPTS="-XX:-UsePerfData -Djava.io.tmpdir=$TEMP"
     if [ "$RANK" = 0 ]; then start_master; fi
     head_address || stop 0
-    SPARK_LOCAL_IP=127.0.0.1 marked "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.worker.Worker --host "$host" --port 0 \
+    SPARK_LOCAL_IP=127.0.0.1 marked "${PREFIX[@]}" "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.worker.Worker --host "$host" --port 0 \
         --webui-port 0 --cores "$(cpus_here)" --memory "${WORKER_MEMORY}m" --work-dir "$STATE/work-$RANK" "${HEAD%% *}" \
         >"$STATE/worker-$RANK.log" 2>&1 &
     DAEMONS+=($!)
     NAMES+=("Spark's worker on $NODE")
+    tell_registered "$!" &
+}
+
+# Its own log says when the master has taken the worker ($1); the driver's node hears it by a file that was there before
+tell_registered() {
+    until grep -qs 'Successfully registered with master' "$STATE/worker-$RANK.log"; do
+        lives "$1" || return
+        sleep 0.1
+    done
+    echo "$NODE $(cpus_here) $WORKER_MEMORY" >>"$STATE/registered.$RANK"
 }
 
 # its web page answers on loopback alone; port 0 everywhere, so that clusters can share a host
 start_master() {
     local url='' web=''
     echo "$TEMP" >"$STATE/temp"
-    SPARK_LOCAL_IP=127.0.0.1 marked "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master --host "$host" --port 0 \
+    SPARK_LOCAL_IP=127.0.0.1 marked "${PREFIX[@]}" "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master --host "$host" --port 0 \
         --webui-port 0 >"$STATE/master.log" 2>&1 &
     DAEMONS+=($!)
     NAMES+=("Spark's master on $NODE")

@@ -6,7 +6,8 @@
 
 SRUN=
 
-# start_step STATE SRUN-OPTIONS... COMMAND...: in the background; STATE is a file to which a process of the step writes its id
+# start_step STATE SRUN-OPTIONS... COMMAND...: in the background; STATE is a file to which a process of the step writes
+# its id, and maybe more behind it
 start_step() {
     STEP_FILE=$1
     shift
@@ -22,7 +23,7 @@ start_step() {
 # signal_step NAME
 signal_step() {
     local step
-    if read -r step 2>/dev/null <"$STEP_FILE"; then
+    if read -r step _ 2>/dev/null <"$STEP_FILE"; then
         scancel --signal="$1" "$step" 2>/dev/null && return 0
     fi
     # nothing runs yet, or the controller does not answer

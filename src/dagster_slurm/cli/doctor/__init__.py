@@ -1,0 +1,1 @@
+"""``dagster-slurm doctor``: what a cluster is like, what is in the way, and the settings that fit."""

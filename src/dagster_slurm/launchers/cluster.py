@@ -1,0 +1,64 @@
+"""Launchers that start a cluster: in one piece with the payload, or as a run that keeps it and others that use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
+from dagster_slurm.launchers.programs import CLUSTER
+from dagster_slurm.launchers.settings import Value
+
+#: the steps of a job that nobody shares
+_ALONE = ("--overlap",)
+
+
+@dataclass(frozen=True)
+class ClusterLauncher(ComputeLauncher):
+    """A launcher whose payloads need daemons on all nodes.
+
+    :meth:`start` does all: daemons, payload, end. :meth:`serve` and :meth:`drive` are its two halves, for clusters that
+    stay while payloads come and go.
+    """
+
+    framework: ClassVar[str]
+
+    def serve(self, setting: Setting) -> Started:
+        """Return what keeps a cluster, as a run of its own, until it is told to stop.
+
+        When all nodes are up, :meth:`connection` is complete, and then a note with facts stands in the run's record.
+        TERM ends it, as does a line in ``<framework>.<restart>/stop`` of its directory, which makes the exit code 0. A
+        daemon that dies ends it with 75 and a fault in the record. Whoever kills the run's script outright must also
+        end the step that ``<framework>.<restart>/step`` names, unless both end with the job.
+        """
+        return self.start(replace(setting, command=(), connection=""))
+
+    def drive(self, setting: Setting, connection: str) -> Started:
+        """Return what runs a payload at a cluster that another run keeps.
+
+        Args:
+            setting: with the driver's own resources.
+            connection: see :meth:`connection`.
+        """
+        return self.start(replace(setting, connection=connection))
+
+    def connection(self, run_dir: str, restart: int = 0) -> str:
+        """Return the file that a run of :meth:`serve` writes when its cluster is ready; only its user can read it."""
+        return f"{run_dir}/{self.framework}.{restart}/connection"
+
+    def _started(self, setting: Setting, files: dict[str, str]) -> Started:
+        return Started(("bash", f"{setting.programs}/cluster.sh", self.framework, *setting.command), files=files)
+
+    def _programs(self) -> tuple[str, ...]:
+        return (*CLUSTER, f"{self.framework}.sh", f"{self.framework}_node.sh", f"{self.framework}_ready.py")
+
+
+def common(setting: Setting) -> dict[str, Value]:
+    """Return the settings that every cluster has."""
+    return {
+        "PYTHON": setting.python,
+        "NODES": setting.nodes,
+        "LOCAL": setting.local,
+        "STEP_OPTIONS": setting.step_options or _ALONE,
+        "CONNECTION": setting.connection or None,
+    }
