@@ -125,9 +125,9 @@ class Queues:
             "error": answer["error"],
         }
 
-    def seen(self) -> Dict[str, Any]:
-        """Return the look at the queue that this user's agents share, as an event with all its rows."""
-        seen = self._shared(self._queue)
+    def seen(self, fresh: bool) -> Dict[str, Any]:
+        """Return a look at the queue, as an event with all its rows: a new one, or that which all share."""
+        seen = self._run(self._queue) if fresh else self._shared(self._queue)
         rows = [line for line in seen["out"].split("\n") if line]
         age = time.monotonic() - float(seen["begun"])
         return {"ev": "queue", "ok": seen["ok"], "age": age, "rows": rows, "error": seen["error"]}
