@@ -11,6 +11,7 @@ import click
 _COMMANDS = {
     "cancel": ("cancel", "Cancel a job, or all jobs of a Dagster run."),
     "completion": ("completion", "Print what makes a shell complete our commands."),
+    "dashboard": ("dashboard", "Open a tunnel to the dashboard of a running Ray or Spark job."),
     "doctor": ("doctor.command", "Check all that runs on a host need, and write the settings that fit."),
     "env": ("env", "Python environments on a cluster."),
     "init": ("init", "Add a resource and an example asset to a project."),

@@ -61,4 +61,5 @@ def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
         f"_ds_kill_after={'' if slurm else LOCAL_KILL_WAIT}",
         f"_ds_prelude={shlex.quote(chr(10).join(spec.prelude))}",
         f"_ds_activate={shlex.quote(chr(10).join(spec.activate))}",
+        f"_ds_deactivate={shlex.quote(chr(10).join(spec.deactivate))}",
     ]

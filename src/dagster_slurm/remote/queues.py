@@ -23,6 +23,8 @@ _LEAST_GAP = 30.0
 #: two looks that do not know a job, so many seconds apart, settle that it is gone: see APART in the tracker
 _SECOND_LOOK = 31.0
 COMMAND_TIMEOUT = 60.0
+#: the file in the private folder that holds the look which agents share
+LOOK = "queue.json"
 
 Emit = Callable[[Dict[str, Any], bytes], None]
 
@@ -136,7 +138,7 @@ class Queues:
         """Return a look that this user's agents share; ask the scheduler only if there is no fresh one."""
         if self._folder is None:
             return self._run(argv)
-        path = os.path.join(self._folder, "queue.json")
+        path = os.path.join(self._folder, LOOK)
         cached = _cached(path)
         if cached is not None:
             return cached

@@ -50,6 +50,11 @@ _LATER = re.compile(
     re.IGNORECASE,
 )
 _HINTS = (
+    (
+        r"(fetch|establish|resolve)_(config|ctls)|slurm\.conf|DNS SRV",
+        "Slurm is not set up on this machine. Without ssh= (SLURM_EDGE_NODE_HOST) jobs are submitted where Dagster "
+        "runs: name the login node.",
+    ),
     (r"(QOS|Assoc)\w+Limit", "Ask for less: `sacctmgr show qos` and `sacctmgr show assoc user=$USER` list the limits."),
     (r"unrecognized option", "This cluster's sbatch does not know the option: leave it out."),
     (r"invalid --time", 'Write the time as minutes or as "1-12:30:00".'),
