@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
     from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
     from dagster_slurm.resources.run_config import SlurmRunConfig
+    from dagster_slurm.resources.session import SlurmSessionResource
     from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
     from dagster_slurm.resources.ssh import SSHConnectionResource
     from dagster_slurm.sensors import build_slurm_orphan_sensor
@@ -41,6 +42,7 @@ _HOMES = {
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
     "SlurmScriptComponent": "components.script",
+    "SlurmSessionResource": "resources.session",
     "SparkLauncher": "launchers.spark",
     "UvEnvironment": "environments.uv",
     "build_slurm_orphan_sensor": "sensors",
@@ -62,6 +64,7 @@ __all__ = [
     "SlurmResource",
     "SlurmRunConfig",
     "SlurmScriptComponent",
+    "SlurmSessionResource",
     "SparkLauncher",
     "UvEnvironment",
     "build_slurm_orphan_sensor",
