@@ -36,7 +36,7 @@ _ERRORS: dict[str, type[JobError]] = {
     "lost": JobLost,
     "stopped": ComponentStopped,
 }
-_BEFORE_THE_PAYLOAD = ("environment", "environment-damaged", "step")
+_BEFORE_THE_PAYLOAD = ("environment", "environment-damaged", "session", "step")
 #: exit codes by which shells and our scripts say that the payload did not start
 _NOT_STARTED = {
     126: "The program cannot be executed: see its permissions and its interpreter.",
@@ -148,13 +148,18 @@ def signal_name(number: int) -> str:
 
 
 def _name(ended: Ended) -> str:
-    name = f"job {ended.tracked.job}" if ended.tracked.asks else f"process {ended.tracked.job}"
+    name = f"{kind_of(ended.tracked.job, local=not ended.tracked.asks)} {ended.tracked.job}"
     return f"component {ended.component} ({name})" if ended.component else name
 
 
 def _why_stopped(ended: Ended) -> str:
     note = ended.tracked.record.stopped
     return note.stopped if note is not None else "was not started"
+
+
+def kind_of(job: str, *, local: bool = False) -> str:
+    """Return what an id names: a job, a step of one, or a process beside Dagster."""
+    return "process" if local else "step" if "." in job else "job"
 
 
 def _memory(ended: Ended) -> str:

@@ -14,6 +14,8 @@ from dagster_slurm.core.spec import RunSpec
 LOCAL_KILL_WAIT = 10
 #: ... and one that has payloads of its own, which are told first
 _LOCAL_KILL_WAIT_OF_ALL = 20
+#: ... and a step, which gets them from its job script as well: the default of KillWait
+STEP_KILL_WAIT = 30
 
 #: a component takes over the signal of the one before it; this one goes to a batch shell, which it does not have
 _NO_SIGNAL = directive("signal", "B:TERM@60")
@@ -21,15 +23,23 @@ _NO_SIGNAL = directive("signal", "B:TERM@60")
 _BODY = (files("dagster_slurm.core") / "job.sh").read_text(encoding="utf-8")
 
 
-def render_job(spec: RunSpec, *, slurm: bool = True) -> str:
+def render_job(spec: RunSpec, *, slurm: bool = True, step: bool = False) -> str:
     """Return the batch script of one run. It holds no secret.
 
     Args:
         spec: the run.
-        slurm: with ``#SBATCH`` lines; without them for a process beside Dagster. A component has none of its own.
+        slurm: with ``#SBATCH`` lines; without them for a process beside Dagster, or a step. A component has none of
+            its own.
+        step: of an allocation that goes on.
     """
     header = _header(spec) if slurm and spec.group is None else []
-    return "\n".join(["#!/bin/bash", *header, *_variables(spec, slurm=slurm), "", _BODY])
+    return "\n".join(["#!/bin/bash", *header, *_variables(spec, _kill_after(spec, slurm=slurm, step=step)), "", _BODY])
+
+
+def _kill_after(spec: RunSpec, *, slurm: bool, step: bool) -> str:
+    if slurm:
+        return ""
+    return str(STEP_KILL_WAIT if step else _LOCAL_KILL_WAIT_OF_ALL if spec.blocks else LOCAL_KILL_WAIT)
 
 
 def render_environment(variables: Mapping[str, str]) -> str:
@@ -68,7 +78,7 @@ def _block(spec: RunSpec, asked: list[str], own: list[str]) -> list[str]:
     return [f"#SBATCH {line}" for line in (*(line for line in own if line.split("=")[0] not in names), *asked)]
 
 
-def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
+def _variables(spec: RunSpec, kill_after: str) -> list[str]:
     signal = spec.resources.signal_before_timeout
     warning = "" if signal is None else parse_signal(signal)[0]
     return [
@@ -79,8 +89,9 @@ def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
         f"_ds_path_last={shlex.quote(':'.join(spec.python_path[1]))}",
         f"_ds_warning={'' if warning in ('TERM', 'INT', 'HUP') else shlex.quote(warning)}",
         f"_ds_sync={'1' if spec.sync else ''}",
-        f"_ds_kill_after={'' if slurm else _LOCAL_KILL_WAIT_OF_ALL if spec.blocks else LOCAL_KILL_WAIT}",
+        f"_ds_kill_after={kill_after}",
         f"_ds_group={'' if spec.group is None else spec.group}",
         f"_ds_prelude={shlex.quote(chr(10).join(spec.prelude))}",
         f"_ds_activate={shlex.quote(chr(10).join(spec.activate))}",
+        f"_ds_deactivate={shlex.quote(chr(10).join(spec.deactivate))}",
     ]

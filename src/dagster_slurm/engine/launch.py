@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from dagster_slurm.core.script import render_environment, render_job
 from dagster_slurm.core.spec import RunSpec
@@ -62,6 +62,7 @@ class Launch:
         more: further texts for the run directory, by name.
         members: the components of a heterogeneous job: runs in folders of this one's directory.
         remarks: what the user should hear before it begins.
+        unit: which session it is handed to and what it asks of it; empty for a job of its own.
     """
 
     spec: RunSpec
@@ -75,6 +76,7 @@ class Launch:
     more: Mapping[str, str] = field(default_factory=dict[str, str])
     members: tuple[Launch, ...] = ()
     remarks: tuple[str, ...] = ()
+    unit: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def directory(self) -> str:
@@ -102,11 +104,15 @@ class Launch:
         own = [(key, f"work/{into}") for key, into in self.extra]
         return own + [(key, f"{self._within(member)}/{into}") for member in self.members for key, into in member.placed]
 
-    def files(self, *, slurm: bool) -> list[tuple[str, int, bytes]]:
-        """Return what the run directory begins with: name, mode and content of each file."""
+    def files(self, kind: str) -> list[tuple[str, int, bytes]]:
+        """Return what the run directory begins with: name, mode and content of each file.
+
+        Args:
+            kind: the scheduler's.
+        """
         variables = render_environment(self.spec.environment)
         return [
-            ("job.sh", 0o700, render_job(self.spec, slurm=slurm).encode()),
+            ("job.sh", 0o700, render_job(self.spec, slurm=kind == "slurm", step=kind == "step").encode()),
             ("env.sh", 0o600, variables.encode("utf-8", "surrogateescape")),
             ("context.json", 0o600, self.context),
             *self._environment(),
@@ -115,7 +121,7 @@ class Launch:
             *(
                 (f"{self._within(member)}/{name}", mode, content)
                 for member in self.members
-                for name, mode, content in member.files(slurm=slurm)
+                for name, mode, content in member.files(kind)
             ),
         ]
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dagster_slurm.core.causes import job_error
+from dagster_slurm.core.causes import job_error, kind_of
 from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.engine import previous
@@ -42,7 +42,8 @@ def where(target: Target, context: handles.Context, name: str) -> tuple[Place, L
 def announce(context: handles.Context, target: Target, submitted: Submitted) -> None:
     """Say that the job exists."""
     if submitted.adopted:
-        context.log.info(f"Re-attached to job {submitted.id} on {target.host.name}; nothing was submitted.")
+        kind = kind_of(submitted.id)
+        context.log.info(f"Re-attached to {kind} {submitted.id} on {target.host.name}; nothing was submitted.")
     elif not target.local:
         context.log.info(f"Submitted job {submitted.id} to {target.host.name}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dagster_slurm.core.causes import kind_of
 from dagster_slurm.core.tracker import Began, Ended, Event, OddWord, Unanswered, Waiting
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.pipes.echo import Echo
@@ -52,7 +53,9 @@ class Telling:
             if again:
                 self.echo.restart()
             if not self._local or again:
-                name = f"Component {self._component} (job {start.job})" if self._component else f"Job {start.job}"
+                name = f"{kind_of(start.job).capitalize()} {start.job}"
+                if self._component:
+                    name = f"Component {self._component} (job {start.job})"
                 self._log.info(f"{name} began{again} on {start.nodes or start.node}.")
         elif self._component and not isinstance(event, Ended):
             return  # the job says so
