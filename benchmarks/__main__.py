@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks import parallel, place, single, watching
+from benchmarks import environments, parallel, place, single, watching
 from benchmarks.table import Result, render
 from testcluster import Cluster
 
@@ -25,6 +25,7 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "one-process": (lambda cluster, quick: single.in_one_process(cluster, quick=quick), True),
     "talking": (lambda cluster, quick: watching.talking(cluster, quick=quick), True),
     "queries": (lambda cluster, quick: watching.queries(cluster, quick=quick), False),
+    "environments": (lambda cluster, quick: environments.environments(cluster, quick=quick), False),
     "multiprocess": (lambda cluster, quick: parallel.multiprocess(cluster, quick=quick), False),
     "hundred": (lambda cluster, quick: watching.hundred_quiet(cluster, quick=quick), False),
     "hundred-talking": (lambda cluster, quick: watching.hundred_talking(cluster, quick=quick), False),
