@@ -1,7 +1,5 @@
 """Ray and Spark on two nodes: until all are up, and from the payload's end to that of the asset."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import time

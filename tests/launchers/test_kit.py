@@ -58,7 +58,9 @@ def test_wrong_ones_do_not(launcher: ComputeLauncher, reason: str) -> None:
 
 
 def test_a_run_here() -> None:
-    ran = testing.run(BashLauncher(tasks_per_node=2), ["sh", "-c", "echo $RANK of $WORLD_SIZE; exit $RANK"])
+    # the first failure ends the others: it must not be faster than rank 0's line
+    words = "echo $RANK of $WORLD_SIZE; [ $RANK = 0 ] || sleep 1; exit $RANK"
+    ran = testing.run(BashLauncher(tasks_per_node=2), ["sh", "-c", words])
     assert (ran.code, sorted(ran.out.splitlines())) == (1, ["0: 0 of 2", "1: 1 of 2"])
     assert ran.fault.startswith("rank 1 on ")
     assert testing.run(BashLauncher(), ["true"], Resources(cpus=1)) == testing.Ran(0, "", "")
