@@ -118,6 +118,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
         activate=activation.lines,
+        deactivate=activation.after,
         meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
     )
