@@ -1,6 +1,6 @@
 """Two components in one heterogeneous job, against the bare batch script."""
 
-from __future__ import annotations
+# No lazy annotations: Dagster wants to see the types of assets' parameters.
 
 import dagster as dg
 
