@@ -150,7 +150,13 @@ def _fits(clusters: Iterable[Warm], want: Shape, room: Shape) -> bool:
         (room.gpus, [shape.gpus for shape in shapes]),
     )
     for limit, parts in limits:
-        asked = [0 if part is None else part * shape.nodes for part, shape in zip(parts, shapes, strict=True)]
-        if limit is not None and sum(asked) > limit * room.nodes:
+        if limit is None:
+            continue
+        # what is not limited takes all
+        asked = (
+            limit * room.nodes if part is None else part * shape.nodes
+            for part, shape in zip(parts, shapes, strict=True)
+        )
+        if sum(asked) > limit * room.nodes:
             return False
     return True
