@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
     from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
     from dagster_slurm.resources.run_config import SlurmRunConfig
+    from dagster_slurm.resources.session import SlurmSessionResource
     from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
     from dagster_slurm.resources.ssh import SSHConnectionResource
 
@@ -38,6 +39,7 @@ _HOMES = {
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
+    "SlurmSessionResource": "resources.session",
     "SparkLauncher": "launchers.spark",
     "UvEnvironment": "environments.uv",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "SlurmQueueConfig",
     "SlurmResource",
     "SlurmRunConfig",
+    "SlurmSessionResource",
     "SparkLauncher",
     "UvEnvironment",
 ]

@@ -29,7 +29,8 @@ def facts(ended: Ended) -> dict[str, Fact]:
     """Return metadata without its namespace; what is not known is left out."""
     found: dict[str, Fact | None] = {
         **ended.tracked.record.facts,
-        "job_id": ended.tracked.job,
+        "job_id": ended.tracked.job.partition(".")[0],
+        "step": ended.tracked.job if "." in ended.tracked.job else None,
         "state": _state(ended.verdict),
         "exit_code": ended.verdict.code,
         **_place(ended),

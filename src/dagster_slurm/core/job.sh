@@ -16,7 +16,8 @@
 
 set +o posix
 
-_ds_job=${SLURM_JOB_ID:-$$}
+# a step of a session is told its own id; a process beside Dagster has none
+_ds_job=${1:-${SLURM_JOB_ID:-$$}}
 _ds_restart=${SLURM_RESTART_COUNT:-0}
 _ds_node=${SLURMD_NODENAME:-$HOSTNAME}
 _ds_payload=

@@ -97,6 +97,8 @@ class Record:
     usages: tuple[Usage, ...] = ()
     exits: tuple[Exit, ...] = ()
     notes: tuple[Note, ...] = ()
+    #: the allocations of sessions that have said that they have it
+    queued: tuple[str, ...] = ()
 
     @property
     def start(self) -> Start | None:
@@ -139,6 +141,7 @@ def parse(text: str) -> Record:
     usages: list[Usage] = []
     exits: list[Exit] = []
     notes: list[Note] = []
+    queued: list[str] = []
     for line in text.split("\n")[:-1]:
         try:
             item = cast("dict[str, Any]", json.loads(line))
@@ -157,9 +160,11 @@ def parse(text: str) -> Record:
                     break  # final: whatever is started after it is not this run
             elif kind == "note":
                 notes.append(_note(item))
+            elif kind == "queued":
+                queued.append(str(item["job"]))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
-    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes))
+    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(queued))
 
 
 def _start(item: dict[str, Any]) -> Start:

@@ -19,6 +19,7 @@ from .commands import CommandMissing, Commands
 from .follow import Follower
 from .queues import Queues, private_folder
 from .requests import REQUESTS, Ending, Refused, Requests
+from .session_requests import Leases
 
 _POOL = 4
 _HEARTBEAT = 15.0
@@ -40,6 +41,7 @@ class Agent:
         self._incoming: Dict[str, store.Incoming] = {}
         self._arriving = packages.Arriving()
         self._work: "queue.Queue[Tuple[Dict[str, Any], bytes]]" = queue.Queue()
+        self._leases = Leases()
         self._beat = 0.0
         self._threads = 0
         self._registered = _register()
@@ -103,6 +105,7 @@ class Agent:
             "piece": self._arriving.piece,
             "collected": self._collected,
             "counts": self._counts,
+            "lease": self._lease,
         }.get(head.get("op", ""))
         if here is not None:
             self._answer(head, body, here)
@@ -152,6 +155,9 @@ class Agent:
         self._follower.unwatch(head["run"])
         self._queues.leave(head["run"])
 
+    def _lease(self, head: Dict[str, Any], _body: bytes) -> None:
+        self._leases.hold(head["dir"], head["on"])
+
     def _grant(self, head: Dict[str, Any], _body: bytes) -> None:
         self._follower.grant(head["run"], head["credit"], time.monotonic())
         if head.get("poke"):
@@ -193,6 +199,7 @@ class Agent:
         if now - self._beat < _HEARTBEAT:
             return
         self._beat = now
+        self._leases.renew()
         self._follower.share = 1.0 / max(len(_agents()), 1)
         if time.process_time() > _CPU_LIMIT:
             self.emit({"ev": "bye"}, b"")

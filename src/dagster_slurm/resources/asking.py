@@ -13,12 +13,13 @@ from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.engine.plan import Ask
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.units import decided
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.payloads.extra_files import extra_files
 from dagster_slurm.payloads.interpreter import interpreter_of
 from dagster_slurm.payloads.payload import Payload
 from dagster_slurm.payloads.resolve import command_on_target, resolve
-from dagster_slurm.pipes.handles import Context, call_name
+from dagster_slurm.pipes.handles import Context, call_name, is_direct
 from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
 from dagster_slurm.resources.metadata import Said, from_metadata
@@ -70,6 +71,13 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         keep=slurm.keep() if slurm else SlurmResource().keep(),
         local=target.local,
     )
+    if target.session is not None:
+        if arguments.launcher.programs():
+            raise ConfigurationError(
+                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
+                hint='Use mode="slurm" for this asset, or BashLauncher().',
+            )
+        _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
     name = call_name(
         context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
     )
@@ -80,7 +88,23 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         extras=arguments.extras,
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
+        resource_keys=_keys_of(context, settings),
     )
+
+
+def _tell_what_is_decided(context: Context, asked: Resources, queue: SlurmQueueConfig) -> None:
+    """What the asset wishes of the place where it runs, the session's allocation has decided."""
+    names = decided(asked, queue.resources())
+    if names:
+        context.log.warning(f"Not looked at in a session, whose allocation decides: {', '.join(names)}.")
+
+
+def _keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
+    """Return the names under which the step has resources of our kind."""
+    if is_direct(context):
+        return ()
+    keys = context.op_def.required_resource_keys
+    return tuple(key for key in keys if isinstance(getattr(context.resources, key, None), type(settings)))
 
 
 def definition_folder(context: Context) -> Path | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dagster_slurm.core.states import JobState, from_word
 from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import DagsterSlurmError, SubmissionDelayed, SubmissionRefused
+from dagster_slurm.schedulers import step
 from dagster_slurm.schedulers.scheduler import SubmitAnswer
 
 #: squeue(1): id, state, expected start, nodes, reason, name. What may hold a bar itself comes last.
@@ -104,7 +105,9 @@ class Slurm:
         return ("sacct", *self._where, "-n", "-P", "-S", _SINCE)
 
     def queue_row(self, lines: Sequence[str], job: str) -> Row | None:
-        """Return the queue's line of a job."""
+        """Return the queue's line of a job, or of the allocation around a step."""
+        if step.is_step(job):
+            return step.queue_row(self.queue_row(lines, step.allocation(job)), job)
         for line in lines:
             fields = line.split("|", 5)
             if len(fields) < 5 or fields[0].strip() != job:
@@ -117,8 +120,13 @@ class Slurm:
         return None
 
     def account_row(self, lines: Sequence[str], job: str) -> Row | None:
-        """Return accounting's lines of a job and its steps as one."""
-        rows = [dict(zip(_ACCOUNT_FIELDS, line.split("|"), strict=False)) for line in lines]
+        """Return accounting's lines of a job and its steps as one; of a step, its own."""
+        rows: list[dict[str, str]] = [dict(zip(_ACCOUNT_FIELDS, line.split("|"), strict=False)) for line in lines]
+        if step.is_step(job):
+            around = self.account_row(lines, step.allocation(job))
+            own = next((row for row in reversed(rows) if row["JobID"] == job), None)
+            code = _exit_code(own.get("ExitCode", "") if own else "")
+            return None if around is None else step.account_row(around, own, job, code)
         whole = next((row for row in reversed(rows) if row["JobID"] == job), None)
         if whole is None or "State" not in whole:
             return None
@@ -185,3 +193,17 @@ def _kibibytes(text: str) -> int:
     match = re.match(r"([\d.]+)([KMGT]?)$", text.strip())
     scale = {"": 1 / 1024, "K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
     return int(float(match.group(1)) * scale[match.group(2)]) if match else 0
+
+
+class Step(Slurm):
+    """Steps of an allocation: started by the session's agent, asked about as jobs are."""
+
+    kind = "step"
+
+    def submit(self) -> list[str]:
+        """Nothing to render: the session's agent starts ``job.sh``."""
+        return []
+
+    def find(self, name: str) -> list[list[str]]:  # noqa: ARG002 - the same question to every scheduler
+        """A step is not looked up by its name: what was asked of a session may be asked again."""
+        return []
