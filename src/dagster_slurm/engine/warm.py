@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import multiprocessing
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.plan import Ask, Place, Taken, around, support
 from dagster_slurm.environments.prefix import rendered
-from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.errors import DagsterSlurmError
 from dagster_slurm.launchers.cluster import ClusterLauncher
 from dagster_slurm.launchers.launcher import Setting
 from dagster_slurm.payloads.bundle import Bundle
@@ -27,6 +29,8 @@ _REMOTE = Path(__file__).parent.parent / "remote"
 _KEEPER = "rundir direct clusters cluster_keeper".split()
 #: GPUs of this machine are not counted: a number that nothing reaches
 _ANY_GPUS = 1 << 16
+#: seconds for which the end of a step waits to let its cluster go
+_WITHIN = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +40,47 @@ class Scope:
     Args:
         folder: where they are listed, absolute on the host.
         run: the Dagster run, or the session, as the first part of the clusters' run directories.
+        step: whose cluster is taken.
         tolerance: see :func:`dagster_slurm.core.warm.covers`.
         local: they are processes beside Dagster.
     """
 
     folder: str
     run: str
+    step: str
     tolerance: float
     local: bool
+
+
+class Beside:
+    """The warm clusters of one Dagster run, beside it on this machine.
+
+    Args:
+        host: this machine.
+        folder: where they are listed.
+    """
+
+    def __init__(self, host: Host, folder: str) -> None:
+        self._host = host
+        self._folder = folder
+
+    def enter(self) -> None:
+        """A call of ``run`` begins; it takes a cluster when it knows what it needs."""
+
+    def leave(self, run: str, step: str, unfinished: Sequence[str]) -> None:
+        """A call of ``run`` has ended; these steps of its Dagster run may still come."""
+        parent = multiprocessing.parent_process()
+        # under the multiprocess executor a step's process ends, and the one that started it brings forth the next
+        others = [os.getpid(), *([parent.pid] if parent and parent.pid else [])]
+        # a keeper whose list cannot be reached looks at processes alone
+        with contextlib.suppress(DagsterSlurmError):
+            self._host.request(
+                "leave_clusters",
+                within=_WITHIN,
+                scope=self._folder,
+                step=f"{run}/{step}",
+                keep=others if unfinished else [],
+            )
 
 
 def take(
@@ -82,7 +119,7 @@ def take(
             pid=os.getpid() if scope.local else 0,
             number=choice.number if choice.action == "reuse" else None,
             replaces=choice.number if choice.action == "replace" else None,
-            facts=_facts(choice),
+            facts={"step": f"{scope.run}/{scope.step}", **_facts(choice)},
             new={
                 "number": number,
                 "name": name,
@@ -169,20 +206,6 @@ def keeper_program() -> Bundle:
     """Return what ends a cluster beside Dagster when nobody needs it."""
     files = {f"keeper/{name}.py": _REMOTE / f"{name}.py" for name in ("__init__", *_KEEPER)}
     return Bundle.from_files({**files, "main.py": _REMOTE / "cluster_keeper_main.py"})
-
-
-def check_framework(wanted: str | None, launcher: object) -> None:
-    """Refuse a framework that the launcher is not of.
-
-    Raises:
-        ConfigurationError: so.
-    """
-    has = launcher.framework if isinstance(launcher, ClusterLauncher) else None
-    if wanted is not None and wanted != has:
-        raise ConfigurationError(
-            f"resource_requirements name framework={wanted!r}, but the launcher is {type(launcher).__name__}",
-            hint="Give launcher=RayLauncher() or SparkLauncher(), or leave the framework out.",
-        )
 
 
 def _room() -> Shape:

@@ -57,6 +57,8 @@ class Keeper:
             return ""
         if entry["ending"]:
             return str(entry["ending"])
+        if time.time() < state["linger"]:
+            return ""
         if not any(clusters.lives(pid, ticks) for pid, ticks in state["kept"]):
             return "no step of the run needs it"
         return "it was idle for %d s" % _IDLE if now - self._used > _IDLE else ""

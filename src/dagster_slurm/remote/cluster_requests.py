@@ -45,13 +45,17 @@ class ClusterRequests:
             return {"cluster": entry}
 
     def leave_clusters(self, head: Head) -> Dict[str, Any]:
-        """Let go of what a run used; ``keep`` are the processes whose end would mean that nobody comes any more."""
+        """Let go of what a step used; ``keep`` are the processes whose end would mean that nobody comes any more."""
         if not os.path.isdir(head["scope"]):
             return {}
         with clusters.change(head["scope"]) as state:
             for entry in state["clusters"]:
-                entry["users"].pop(head["user"], None)
+                for user, facts in list(entry["users"].items()):
+                    # one that runs says itself when it has ended
+                    if facts["step"] == head["step"] and not rundir.proves_job(rundir.evidence(user)):
+                        del entry["users"][user]
             state["kept"] = [clusters.identity(pid) for pid in head["keep"]]
+            state["linger"] = time.time() + clusters.LINGER
         return {}
 
     def end_clusters(self, head: Head) -> Dict[str, Any]:

@@ -19,12 +19,14 @@ Entry = Dict[str, Any]
 _LOCK_WAIT = 60.0
 #: a user that was not submitted after so many seconds never will be, where nobody can see whether its process lives
 _ON_ITS_WAY = 600.0
+#: a step that has let go of a cluster may only be between two calls: so many seconds are left for the next
+LINGER = 3.0
 
 
 def read(scope: str) -> State:
     """Return the scope's clusters, without those that are over and users that are gone."""
     text = rundir.read_text(os.path.join(scope, FILE))
-    state: State = json.loads(text) if text else {"version": 0, "number": 0, "clusters": [], "kept": []}
+    state: State = json.loads(text) if text else {"version": 0, "number": 0, "clusters": [], "kept": [], "linger": 0}
     for entry in state["clusters"]:
         entry["users"] = {user: facts for user, facts in entry["users"].items() if not user_is_gone(user, facts)}
     state["clusters"] = [entry for entry in state["clusters"] if not cluster_is_over(entry)]
