@@ -54,6 +54,13 @@ def test_ended_and_nobody_came(rig: Rig) -> None:
     assert [of(rig, launch) for launch in launches] == ["succeeded", "failed", "failed", "failed"]
 
 
+def test_ended_well_on_two_nodes_and_nobody_came(slurm: Rig) -> None:
+    """What was used there is worth a question; how it ended is not."""
+    launch, _ = submitted_only(slurm, "true", nodes=2)
+    until(lambda: '"event":"exit"' in record(launch))
+    assert of(slurm, launch) == "succeeded"
+
+
 def test_going_on(rig: Rig) -> None:
     play = rig.begin(UNTIL_GO)
     play.until_begun()

@@ -94,6 +94,7 @@ class RunSpec:
         python_path: folders for the beginning and for the end of PYTHONPATH.
         prelude: shell lines that run before the payload (``module load ...``).
         activate: shell lines that activate the payload's environment.
+        deactivate: shell lines that run when the payload has ended.
         meter: words put before the command, that say afterwards what it used; may be empty.
         sync: the run directory lies on a file system that holds written bytes back (NFS).
     """
@@ -106,6 +107,7 @@ class RunSpec:
     python_path: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     prelude: tuple[str, ...] = ()
     activate: tuple[str, ...] = ()
+    deactivate: tuple[str, ...] = ()
     meter: tuple[str, ...] = ()
     sync: bool = False
 

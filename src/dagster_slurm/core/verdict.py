@@ -110,7 +110,7 @@ def with_log(verdict: Verdict, log: str) -> Verdict:
 def _by_itself(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
     """An exit line without a signal is final; accounting may still name the reason for a failure."""
     word = tracked.word
-    if ended.code == 0:
+    if ended.code == 0 and not _may_tell_what_was_used(tracked, now):
         return Verdict("success", "the job's own record", 0, exit=ended, word=word)
     never_began = ended.phase == "session"
     if tracked.asks and not never_began and not _told_all(tracked) and _since_end(tracked, now) < ENRICHMENT:
@@ -118,6 +118,14 @@ def _by_itself(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
     cause: Cause = "out_of_memory" if word is not None and _ran_out_of_memory(word) else "exit_code"
     evidence = "the job's own record" + (" and Slurm's word on its memory" if cause == "out_of_memory" else "")
     return Verdict(cause, evidence, ended.code, exit=ended, word=word)
+
+
+def _may_tell_what_was_used(tracked: Tracked, now: float) -> bool:
+    """Whether accounting is worth a moment after a good end: the job's record knows its first node, and no GPU."""
+    start = tracked.record.start
+    if start is None or not tracked.asks or not tracked.accounts or not (start.gpus or start.count > 1):
+        return False
+    return not _told_all(tracked) and _since_end(tracked, now) < ENRICHMENT
 
 
 def _told_all(tracked: Tracked) -> bool:

@@ -130,6 +130,7 @@ def plan(
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
         activate=activation.lines,
+        deactivate=activation.after,
         meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         sync=place.late,
     )

@@ -17,12 +17,14 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 from . import cleaning, frames, packages, rundir, store
 from .commands import CommandMissing, Commands
 from .follow import Follower
-from .queues import Queues, private_folder
+from .queues import LOOK, Queues, private_folder
 from .requests import REQUESTS, Ending, Refused, Requests
 from .session_requests import Leases
 
 _POOL = 4
 _HEARTBEAT = 15.0
+#: what of a shared look at the queue was not touched for so long is of an agent that was killed over it, in seconds
+_LEFT_BEHIND = 3600.0
 #: login nodes kill what uses minutes of CPU time; we end before, and are opened again
 _CPU_LIMIT = 240.0
 
@@ -228,6 +230,7 @@ def _register() -> Optional[str]:
     folder = private_folder()
     if folder is None:
         return None
+    cleaning.sweep_leftovers(folder, _LEFT_BEHIND, LOOK + ".")
     path = os.path.join(folder, "agent.%d" % os.getpid())
     rundir.write_whole(path, b"")
     return path

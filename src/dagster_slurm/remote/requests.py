@@ -137,8 +137,7 @@ class Requests(EnvironmentRequests, LookingRequests, SessionRequests, ClusterReq
                 known.add(str(job["id"]))
         if known:
             renew()
-            cluster = found["job"].get("cluster")
-            argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
+            argv = ["scancel", *sorted(known)]
             result = self._commands.run(argv, COMMAND_TIMEOUT)
             if result.code != 0:
                 raise Refused("command", result.err.strip() or "scancel gave no answer", command=argv, code=result.code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import posixpath
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +26,10 @@ from dagster_slurm.pipes.handles import Context, call_name, is_direct
 from dagster_slurm.resources.arguments import Arguments, PathLike
 from dagster_slurm.resources.metadata import Said, from_metadata
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
-from dagster_slurm.resources.surroundings import Saying, Surroundings, expanded
+from dagster_slurm.resources.surroundings import PixiSettings, Saying, Surroundings, expanded
 
 
-class Settings(Protocol):
+class Settings(PixiSettings, Protocol):
     """What the resource says."""
 
     slurm: SlurmResource | None
@@ -49,7 +50,6 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     said = from_metadata(context)
     upload = not _skips_upload(arguments, settings)
     beside, cwd = definition_folder(context), Path.cwd()
-    payload = resolve(_payload_path(arguments), beside=beside, cwd=cwd) if upload else _on_target(arguments)
     slurm = None if target.local else settings.slurm
     queue = slurm.defaults() if slurm else SlurmQueueConfig()
     surroundings = Surroundings(
@@ -59,6 +59,12 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         sayings=_sayings(arguments, said, settings),
         as_on_cluster=_as_on_cluster(settings),
         beside=beside,
+        pixi=settings,
+    )
+    payload = (
+        resolve(_payload_path(arguments), beside=beside, cwd=cwd)
+        if upload
+        else _on_target(arguments, surroundings.scripts())
     )
     ask = Ask(
         payload=payload,
@@ -184,15 +190,19 @@ def _payload_path(arguments: Arguments) -> PathLike | Sequence[str]:
     return arguments.payload_path
 
 
-def _on_target(arguments: Arguments) -> Payload:
-    """Return a payload that lies on the target already."""
+def _on_target(arguments: Arguments, scripts: str | None) -> Payload:
+    """Return a payload that lies on the target already; relative paths begin in ``scripts``, if there is one."""
     path = arguments.remote_payload_path or _payload_path(arguments)
     if not isinstance(path, (str, os.PathLike)):
         return command_on_target(path)
     text = os.fspath(path)
+    if not text.startswith("/") and scripts is not None:
+        text = posixpath.normpath(f"{scripts}/{text}")
     if not text.startswith("/"):
         raise ConfigurationError(
-            f"{text!r} is not an absolute path on the cluster", hint="Nothing is uploaded: say where the payload lies."
+            f"{text!r} is not an absolute path on the cluster",
+            hint="Nothing is uploaded: say where the payload lies, or name an environment that has it under scripts/ "
+            "(pre_deployed_env_path).",
         )
     return Payload("script", entry=text, interpreter=interpreter_of(text, b"", executable=True))
 

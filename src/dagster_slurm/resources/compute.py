@@ -65,7 +65,18 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     pre_deployed_env_path: str | None = Field(
         default=None, description="Environment on the target: a folder with activate.sh or bin/python."
     )
-    default_skip_payload_upload: bool = Field(default=False, description="Payloads lie on the cluster already.")
+    pack_platform: str | None = Field(default=None, description='Platform of pixi environments: "linux-64".')
+    auto_detect_platform: bool = Field(
+        default=True, description="Pixi environments are packed for the login node's platform; else for this machine's."
+    )
+    cache_inject_globs: list[str] | None = Field(
+        default=None, description="Files that decide whether injected packages are packed anew."
+    )
+    default_skip_payload_upload: bool = Field(
+        default=False,
+        description="Payloads lie on the cluster already: under scripts/ of pre_deployed_env_path, or at absolute "
+        "paths.",
+    )
     local_base: str | None = Field(
         default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
     )
@@ -137,7 +148,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             poll_timeout: seconds after which to give up and cancel the job, time in the queue included. None: never.
             environment: its Python environment: ``"uv"``, :class:`UvEnvironment`, a requirements file, ``"plain"``,
                 ``"auto"``, or an absolute path on the cluster. Else the run config, the asset's metadata
-                (``slurm_environment``) and the resource say.
+                (``slurm_environment``) and the resource say; where nobody does, ``"auto"`` on a cluster.
             unknown: anything else is an error.
 
         Returns:

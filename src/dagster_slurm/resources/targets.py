@@ -40,7 +40,7 @@ def local(base: str | None) -> Target:
 
 def cluster(slurm: SlurmResource) -> Target:
     """Return a cluster: through SSH, or, where Dagster runs on the login node, beside us."""
-    scheduler = Slurm(_other_cluster(slurm))
+    scheduler = Slurm()
     if slurm.ssh is None:
         return Target(_host(LocalTransport(), scheduler), scheduler, slurm.remote_base)
     transport = SSHTransport(slurm.ssh.settings(slurm.remote_python))
@@ -56,12 +56,7 @@ def in_session(slurm: SlurmResource, ask: SessionAsk) -> Target:
         if key not in _sessions:
             _sessions[key] = Session(target.host, cast("Slurm", target.scheduler), ask)
         session = _sessions[key]
-    return Target(target.host, Step(_other_cluster(slurm)), target.base, session)
-
-
-def _other_cluster(slurm: SlurmResource) -> str | None:
-    other = slurm.defaults().options.get("clusters")
-    return None if other is None else str(other)
+    return Target(target.host, Step(), target.base, session)
 
 
 def _host(transport: Transport, scheduler: Scheduler, turns: Turns | None = None) -> Host:
