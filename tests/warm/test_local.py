@@ -9,7 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_slurm import ComputeResource, RayLauncher, Resources
+from dagster_slurm import (
+    ComputeResource,
+    RayLauncher,
+    Resources,
+    SlurmResource,
+    SlurmSessionResource,
+    SSHConnectionResource,
+)
 from tests.launchers import environments, traces
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -82,3 +89,54 @@ def test_the_second_asset_uses_the_cluster_of_the_first(beside: Beside) -> None:
     assert first["sum"] == second["sum"] == 14
     # a job of its own, and nothing of the one before it
     assert first["job"] != second["job"]
+
+
+@pytest.mark.slow
+def test_a_failure_does_not_spoil_the_next_and_a_larger_wish_gets_another(beside: Beside) -> None:
+    beside.run(
+        guest("broken", RayLauncher(), TWO, what="fail", namespace="shared"),
+        guest("next", RayLauncher(), TWO, what="alone", namespace="shared"),
+        guest("other_settings", RayLauncher(pre_start_commands=("true",)), TWO),
+        expect=False,
+    )
+    one, other = beside.metadata["next"], beside.metadata["other_settings"]
+    assert one["address"] != other["address"]
+    assert {one["slurm/cluster_reused"], other["slurm/cluster_reused"]} == {True, False} or (
+        other["slurm/cluster_not_reused_because"].startswith("there was none with this environment")
+    )
+
+
+def test_a_tolerance_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    compute = ComputeResource(mode="local", local_base=str(tmp_path), cluster_reuse_tolerance=1.5)
+    with pytest.raises(dg.Failure, match="is not a part of a whole"):
+        _call(compute)
+
+
+def test_a_session_refuses_it_clearly() -> None:
+    slurm = SlurmResource(ssh=SSHConnectionResource(host="nowhere.invalid"))
+    compute = ComputeResource(
+        mode="slurm-session", slurm=slurm, session=SlurmSessionResource(), enable_cluster_reuse=True
+    )
+    with pytest.raises(dg.Failure, match='enable_cluster_reuse=True does not work in mode="slurm-session"'):
+        _call(compute)
+
+
+def test_cleanup_of_nothing_ends_nothing(beside_nothing: ComputeResource) -> None:
+    assert beside_nothing.cleanup_cluster() == []
+    assert beside_nothing.cleanup_cluster("ray-0") == []
+
+
+@pytest.fixture
+def beside_nothing(tmp_path: Path) -> ComputeResource:
+    return ComputeResource(mode="local", local_base=str(tmp_path))
+
+
+def _call(compute: ComputeResource) -> None:
+    @dg.asset
+    def it(context: dg.AssetExecutionContext, compute: ComputeResource):
+        return compute.run(context=context, payload_path=["true"])
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        # Dagster's own, about its contexts
+        warnings.filterwarnings("ignore", ".*deprecated and will be removed.*", DeprecationWarning)
+        dg.materialize([it], resources={"compute": compute}, instance=instance)

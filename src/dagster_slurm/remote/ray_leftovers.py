@@ -5,11 +5,14 @@ A driver of its own, beside the cluster's head, in the payload's environment; en
 
 import importlib
 import os
+import signal
 import sys
 import time
 from typing import Any, List, Set
 
 _PAUSE = 0.3
+#: seconds for a task on another node
+_TASK = 30.0
 
 
 class Leftovers:
@@ -44,11 +47,18 @@ class Leftovers:
                 if actor.name:
                     self._ray.kill(self._ray.get_actor(actor.name, namespace=actor.ray_namespace))
                 else:
-                    self._worker.core_worker.kill_actor(self._ray.ActorID(actor.actor_id), True)
+                    self._end_process(actor.address.node_id.hex(), actor.pid)
             except Exception as error:  # noqa: BLE001 - of many kinds, Ray's own; it may have died meanwhile
                 _say("actor %s %s: %s" % (actor.class_name, actor.name, error))
             else:
                 _say("removed actor %s %s" % (actor.class_name, actor.name))
+
+    def _end_process(self, node: str, pid: int) -> None:
+        """End an actor to which nobody has a handle any more, on its node."""
+        affinity = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
+        at = affinity(node_id=node, soft=False)
+        task = self._ray.remote(num_cpus=0, scheduling_strategy=at)(end_worker)
+        self._ray.get(task.remote(pid), timeout=_TASK)
 
     def _groups(self, ended: Set[str]) -> None:
         for data in self._accessor().get_placement_group_table():
@@ -60,6 +70,13 @@ class Leftovers:
 
     def _accessor(self) -> Any:
         return self._state._connect_and_get_accessor()  # noqa: SLF001 - the public tables leave out the namespaces
+
+
+def end_worker(pid: int) -> None:
+    """End a worker of Ray on this node."""
+    with open("/proc/%d/cmdline" % pid, "rb") as file:
+        if file.read().startswith(b"ray::"):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _say(text: str) -> None:

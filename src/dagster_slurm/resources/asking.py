@@ -47,6 +47,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     Raises:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
     """
+    reuse = _reuse(settings, target)
     said = from_metadata(context)
     upload = not _skips_upload(arguments, settings)
     beside, cwd = definition_folder(context), Path.cwd()
@@ -98,7 +99,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
         resource_keys=_keys_of(context, settings),
-        reuse=_reuse(settings, target),
+        reuse=reuse,
     )
 
 
