@@ -15,11 +15,13 @@ from dagster_slurm import (
     Resources,
     SlurmResource,
     SlurmSessionResource,
+    SparkLauncher,
     SSHConnectionResource,
 )
 from tests.launchers import environments, traces
 
-PAYLOADS = Path(__file__).parent / "payloads"
+GUEST = Path(__file__).parent / "payloads/ray_guest.py"
+SPARK = Path(__file__).parents[1] / "launchers/payloads/spark_jobs.py"
 
 
 @dataclass
@@ -43,12 +45,14 @@ class Beside:
         return done
 
 
-def guest(name: str, launcher: Any, resources: Resources, *deps: str, **extras: Any) -> dg.AssetsDefinition:
+def guest(
+    name: str, launcher: Any, resources: Resources, *deps: str, payload: Path = GUEST, **extras: Any
+) -> dg.AssetsDefinition:
     @dg.asset(name=name, deps=list(deps))
     def it(context: dg.AssetExecutionContext, compute: ComputeResource):
         return compute.run(
             context=context,
-            payload_path=PAYLOADS / "ray_guest.py",
+            payload_path=payload,
             launcher=launcher,
             resources=resources,
             extras=extras,
@@ -104,6 +108,28 @@ def test_a_failure_does_not_spoil_the_next_and_a_larger_wish_gets_another(beside
     assert {one["slurm/cluster_reused"], other["slurm/cluster_reused"]} == {True, False} or (
         other["slurm/cluster_not_reused_because"].startswith("there was none with this environment")
     )
+
+
+@pytest.mark.slow
+def test_spark_stays_as_well(tmp_path: Path) -> None:
+    compute = ComputeResource(
+        mode="local",
+        local_base=str(tmp_path / "base"),
+        pre_deployed_env_path=str(environments.spark()),
+        enable_cluster_reuse=True,
+    )
+    with traces.none_left(tmp_path, 20.0):
+        beside = Beside(compute, tmp_path)
+        launchers = (SparkLauncher(), SparkLauncher(num_executors=1, conf={"spark.sql.shuffle.partitions": "2"}))
+        beside.run(
+            guest("first", launchers[0], TWO, payload=SPARK, folder=str(tmp_path), workers=1),
+            guest("second", launchers[1], TWO, "first", payload=SPARK, folder=str(tmp_path), workers=1),
+        )
+    first, second = beside.metadata["first"], beside.metadata["second"]
+    assert first["slurm/cluster_reused"] is False
+    assert second["slurm/cluster_reused"] is True
+    assert first["master"] == second["master"]
+    assert first["sum"] == second["sum"]
 
 
 def test_a_tolerance_that_cannot_be_is_refused(tmp_path: Path) -> None:
