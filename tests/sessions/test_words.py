@@ -78,6 +78,7 @@ REFUSALS = [
     ("srun: error: Unable to create step for job 3: Memory required by task is not available", "refused", ""),
     ("srun: error: Only allocated 1 nodes asked for 2", "refused", ""),
     ("srun: error: Unable to confirm allocation for job 3: Invalid job id specified", "over", ""),
+    ("srun: error: Slurm job 3 has expired\nsrun: error: Check SLURM_JOB_ID environment variable", "over", ""),
     ("srun: error: Unable to create step for job 3: Job/step already completing or completed", "over", ""),
     ("srun: error: Unable to create step for job 3: Socket timed out on send/recv operation", "again", ""),
     (
