@@ -8,8 +8,7 @@ import click
 
 from dagster_slurm.cli.found import meant, one_meant
 from dagster_slurm.cli.place import cluster_options, opened
-from dagster_slurm.engine.overview import Seen
-from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.overview import end
 
 
 @click.command()
@@ -31,21 +30,9 @@ def cancel(
             found = [seen for seen in meant(target, run, ended=False) if seen.run.startswith(run)]
         else:
             found = [one_meant(target, str(job), ended=False)]
-        ended = {seen.job or seen.step: end(target, seen) for seen in found}
+        ended = {seen.job or seen.step: end(target.host, target.scheduler, seen) for seen in found}
     if as_json:
         click.echo(json.dumps({"cancelled": sorted(ended)}))
         return
     for seen in found:
         click.echo(f"Cancelled {seen.job or 'the submission'} ({seen.step}, run {seen.run[:8]}).")
-
-
-def end(target: Target, seen: Seen) -> list[str]:
-    """Cancel the job of a run directory; return the ids that were asked for."""
-    answer, _ = target.host.request(
-        "cancel",
-        dir=seen.directory,
-        kind=target.scheduler.kind,
-        find=target.scheduler.find(seen.name) if seen.name else [],
-        no_job=target.scheduler.no_job,
-    )
-    return list(answer["cancelled"])

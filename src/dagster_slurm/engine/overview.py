@@ -60,7 +60,14 @@ class Seen:
 
 
 def look(
-    host: Host, scheduler: Scheduler, base: str, *, everything: bool = False, fresh: bool = False, most: int = MOST
+    host: Host,
+    scheduler: Scheduler,
+    base: str,
+    *,
+    everything: bool = False,
+    fresh: bool = False,
+    most: int = MOST,
+    within: float | None = None,
 ) -> list[Seen]:
     """Return the runs below a folder, the newest first.
 
@@ -71,11 +78,14 @@ def look(
         everything: also those whose result Dagster has taken over.
         fresh: ask the queue now, and do not take the look that all processes of this user share.
         most: how many.
+        within: seconds in which the host must answer.
 
     Raises:
         HostError: the host does not answer.
     """
-    answer, _ = host.request("runs", base=base, all=everything, most=most, queue=scheduler.asks, fresh=fresh)
+    answer, _ = host.request(
+        "runs", within=within, base=base, all=everything, most=most, queue=scheduler.asks, fresh=fresh
+    )
     found: list[dict[str, Any]] = answer["runs"]
     queue: Mapping[str, Any] | None = answer["queue"]
     if not scheduler.asks and found:
@@ -155,6 +165,23 @@ def _without_word(tracked: Tracked) -> str:
     if tracked.started:
         return "running"
     return "gone" if tracked.absences else "submitted"
+
+
+def end(host: Host, scheduler: Scheduler, seen: Seen) -> list[str]:
+    """Cancel the job of a run directory; return the ids that were asked for.
+
+    Raises:
+        HostError: the host does not answer.
+        RequestFailed: the scheduler did not take it.
+    """
+    answer, _ = host.request(
+        "cancel",
+        dir=seen.directory,
+        kind=scheduler.kind,
+        find=scheduler.find(seen.name) if seen.name else [],
+        no_job=scheduler.no_job,
+    )
+    return list(answer["cancelled"])
 
 
 def matching(runs: Sequence[Seen], text: str) -> list[Seen]:
