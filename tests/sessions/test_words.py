@@ -133,6 +133,7 @@ def account(*states: str, job: str = "3.1") -> Any:
         ("RUNNING|0:0", "FAILED|3:0", JobState.FAILED),
         ("RUNNING|0:0", "CANCELLED by 1058|0:9", JobState.CANCELLED),
         ("RUNNING|0:0", "CANCELLED|0:9", JobState.FAILED),  # somebody killed it: nobody cancelled it
+        ("FAILED|9:0", "CANCELLED by 1058|0:9", JobState.FAILED),  # its allocation's agent was killed
         ("RUNNING|0:0", "OUT_OF_MEMORY|0:125", JobState.OUT_OF_MEMORY),
         ("CANCELLED by 1058|0:0", "CANCELLED|0:15", JobState.CANCELLED),
         ("TIMEOUT|0:0", "CANCELLED|0:15", JobState.TIMEOUT),
