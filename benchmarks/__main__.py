@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks import parallel, place, single, watching
+from benchmarks import parallel, place, sessions, single, watching
 from benchmarks.table import Result, render
 from testcluster import Cluster
 
@@ -23,6 +23,8 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "noop-slurm": (lambda cluster, quick: single.slurm_noop(cluster, quick=quick), True),
     "noop-local": (lambda _, quick: single.local_noop(quick=quick), True),
     "one-process": (lambda cluster, quick: single.in_one_process(cluster, quick=quick), True),
+    "noop-session": (lambda cluster, quick: sessions.noop(cluster, quick=quick), True),
+    "session-process": (lambda cluster, quick: sessions.in_one_process(cluster, quick=quick), True),
     "talking": (lambda cluster, quick: watching.talking(cluster, quick=quick), True),
     "queries": (lambda cluster, quick: watching.queries(cluster, quick=quick), False),
     "multiprocess": (lambda cluster, quick: parallel.multiprocess(cluster, quick=quick), False),
