@@ -188,7 +188,8 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         """
         return _mode(self.mode)
 
-    def _target(self, context: AnyContext) -> Target:
+    def _target(self, context: AnyContext | None = None) -> Target:
+        """Return where payloads of a step go; without a step, where the cluster is, whatever is shared there."""
         mode = _mode(self.mode)
         if mode is ExecutionMode.LOCAL:
             return targets.local(self.local_base)
@@ -200,7 +201,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 f"mode={mode.value!r} needs a cluster",
                 hint="ComputeResource(mode=..., slurm=SlurmResource(ssh=SSHConnectionResource(host=...))).",
             )
-        if mode is ExecutionMode.SLURM_SESSION:
+        if mode is ExecutionMode.SLURM_SESSION and context is not None:
             return self._session_target(slurm, of_step(context))
         return targets.cluster(slurm)
 
