@@ -65,8 +65,8 @@ class Session:
             self._hear(now)
             self._count(now)
             self._units.listen(now)
+            self._end(now)  # first: what came after the request to stop is not begun
             self._begin(now)
-            self._end(now)
             if self._closed and not self._units.running:
                 break
             select.select(self._units.streams(), [], [], self._pause(now))
