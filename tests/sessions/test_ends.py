@@ -117,27 +117,3 @@ def test_stopped_by_hand(rig: Rig, cluster) -> None:
     refused = CliRunner().invoke(main, [*words[:2], "nobody", *words[3:]], env=environment)
     assert refused.exit_code == 1
     assert "there is no session 'nobody'" in refused.output
-
-
-@pytest.mark.slow
-def test_nobody_is_there_any_more(session: Callable[..., Rig]) -> None:
-    """What runs ends well, what waits does not begin, and the allocation ends by itself: its lease is over."""
-    rig = session(max_concurrent_jobs=1, idle_timeout=3600.0)
-    running, waiting = one_runs_and_one_waits(rig)
-    job = running.job
-    for host in rig.hosts:
-        host.lease(f"{rig.base}/sessions/{rig.session.key if rig.session else ''}/0", held=False)
-    assert not waiting.over
-    until(lambda: "no process of Dagster" in closed(rig) or not running.file("go").touch(), timeout=5)
-    until(lambda: "no process of Dagster" in closed(rig), timeout=120)
-    until(lambda: state(rig, job) == "COMPLETED")
-
-
-@pytest.mark.slow
-def test_the_time_limit(session: Callable[..., Rig]) -> None:
-    """No work is begun near it; what runs then fails with that cause, and what waits goes to another allocation."""
-    rig = session(max_concurrent_jobs=1, time_limit=1)
-    running, waiting = one_runs_and_one_waits(rig)
-    until(lambda: "its time limit is near" in closed(rig), timeout=90)
-    goes_on_elsewhere(rig, waiting, running.job)
-    assert running.result(timeout=150).cause == "time_limit"
