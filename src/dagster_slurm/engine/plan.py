@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.environments.environment import Prepared
 from dagster_slurm.environments.prefix import Around, rendered
+from dagster_slurm.launchers.cluster import ClusterLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
@@ -71,7 +72,9 @@ class Place:
         return f"{self.base}/store/{key}"
 
 
-def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str], context: bytes) -> Launch:
+def plan(
+    ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str], context: bytes, warm: Taken | None = None
+) -> Launch:
     """Return the launch.
 
     Args:
@@ -80,6 +83,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         place: where it goes.
         bootstrap: the variables by which the payload finds its Pipes context and messages.
         context: the Pipes context.
+        warm: the cluster that it uses; None: one of its own, if the launcher starts one.
 
     Raises:
         ConfigurationError: the payload's folder cannot travel, or a resource cannot be asked for.
@@ -97,8 +101,16 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     if programs.members:
         bundles[programs.key] = programs
     activation = ask.prepared.activation()
-    prefix = rendered(activation.prefix, _around(ask, key, place, resources))
-    started = _started(ask, (*prefix, *command(ask.payload, code, activation.python)), resources, programs, place)
+    prefix = rendered(activation.prefix, around(ask, key, place, resources))
+    setting = Setting(
+        command=(*prefix, *command(ask.payload, code, activation.python)),
+        resources=resources,
+        programs=place.stored(programs.key),
+        python=activation.python,
+        local=ask.local,
+    )
+    started = start(ask.launcher, setting, warm)
+    resources = resources if warm is None else warm.driver
     tools = place.stored(support().key)
     variables = {
         "PYTHONUNBUFFERED": "1",
@@ -136,25 +148,42 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     )
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A warm cluster that a run may use.
+
+    Args:
+        number: which, in its scope.
+        name: for people.
+        directory: the run directory of the cluster.
+        connection: the file that says how to reach it.
+        facts: what the metadata says of it.
+        driver: what the run itself asks for, beside the cluster.
+    """
+
+    number: int
+    name: str
+    directory: str
+    connection: str
+    facts: Mapping[str, str | bool]
+    driver: Resources = field(default_factory=Resources)
+
+
 @functools.cache
 def support() -> Bundle:
     """Return what comes with every run: ``dagster_pipes`` for Pythons that lack it, and the meter."""
     return pipes_bundle()
 
 
-def _started(ask: Ask, words: tuple[str, ...], resources: Resources, programs: Bundle, place: Place) -> Started:
-    return ask.launcher.start(
-        Setting(
-            command=words,
-            resources=resources,
-            programs=place.stored(programs.key),
-            python=ask.prepared.activation().python,
-            local=ask.local,
-        )
-    )
+def start(launcher: ComputeLauncher, setting: Setting, warm: Taken | None) -> Started:
+    """Return what the job script starts: all of it, or what uses a cluster that another run keeps."""
+    if warm is None or not isinstance(launcher, ClusterLauncher):
+        return launcher.start(setting)
+    return launcher.drive(replace(setting, resources=warm.driver), warm.connection, warm.facts)
 
 
-def _around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
+def around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
+    """Return what the words before commands of the environment may name."""
     return Around(
         run_dir=place.directory(key),
         base_dir=place.base,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine import previous
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Ask, Place, plan
+from dagster_slurm.engine.plan import Place, plan
 from dagster_slurm.engine.sessions import Generation, Moved
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit
 from dagster_slurm.engine.target import Target
@@ -27,6 +26,7 @@ from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import DagsterSlurmError, HostError, JobCancelled, JobError
 from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.attendance import attending, run_and_step
+from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.deadline import Deadline
@@ -34,31 +34,9 @@ from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
+from dagster_slurm.pipes.warmth import beside, warm_cluster
 
 Look = Callable[[Tracked], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """One call of ``run``.
-
-    Args:
-        context: of the step.
-        name: what tells it from other calls in the step.
-        extras: for the payload.
-        ask: what to run.
-        poll_timeout: seconds after which to give up and cancel; None waits as long as it takes.
-        forward_termination: whether a cancelled run cancels its job.
-        resource_keys: the step's resources that lead to the same session, where one is used.
-    """
-
-    context: handles.Context
-    name: str
-    ask: Ask
-    extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    poll_timeout: float | None = None
-    forward_termination: bool = True
-    resource_keys: tuple[str, ...] = ()
 
 
 def run(target: Target, call: Call) -> CompletedRun:
@@ -68,7 +46,7 @@ def run(target: Target, call: Call) -> CompletedRun:
         SlurmFailure: it did not end well, or could not begin; its ``error`` is one of ours.
     """
     try:
-        with attending(target.session, call.context, call.resource_keys):
+        with attending(target.session or beside(target, call), call.context, call.resource_keys):
             return _run(target, call)
     except JobError as error:
         raise failure(error, dict(error.facts)) from None
@@ -84,11 +62,13 @@ def _run(target: Target, call: Call) -> CompletedRun:
     reader = RunMessageReader(paths.messages)
     injector = ContextFile(paths.context, call.context)
     with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
-        launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
+        telling = Telling(call.context, reader, local=target.local)
+        variables = session.get_bootstrap_env_vars()
+        warm = warm_cluster(target, call, place, key, telling)
+        launch = plan(call.ask, key, place, bootstrap=variables, context=injector.content, warm=warm)
         handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
         for remark in launch.remarks:
             call.context.log.warning(remark)
-        telling = Telling(call.context, reader, local=target.local)
         submitted, following, verdict = _to_the_end(target, call, launch, telling)
         telling.echo.finish()
         exception = reader.finish(following.tracked.record.restart, success=verdict.success)

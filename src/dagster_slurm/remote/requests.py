@@ -11,6 +11,7 @@ import time
 from typing import Any, Callable, ContextManager, Dict, Generator, List, Optional, Set, Tuple
 
 from . import cleaning, rundir, store
+from .cluster_requests import CLUSTER_REQUESTS, ClusterRequests
 from .commands import Commands, clean_environment
 from .direct import Direct
 from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, environment_is_ready
@@ -24,12 +25,12 @@ _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
 _OWN = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
-REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS
+REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS + CLUSTER_REQUESTS
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Requests(EnvironmentRequests, LookingRequests, SessionRequests):
+class Requests(EnvironmentRequests, LookingRequests, SessionRequests, ClusterRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:

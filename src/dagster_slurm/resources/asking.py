@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
+from dagster_slurm.core.warm import check_tolerance
 from dagster_slurm.engine.plan import Ask
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import decided
@@ -20,8 +21,8 @@ from dagster_slurm.payloads.extra_files import extra_files
 from dagster_slurm.payloads.interpreter import interpreter_of
 from dagster_slurm.payloads.payload import Payload
 from dagster_slurm.payloads.resolve import command_on_target, resolve
+from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.handles import Context, call_name, is_direct
-from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
 from dagster_slurm.resources.metadata import Said, from_metadata
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
@@ -36,6 +37,8 @@ class Settings(PixiSettings, Protocol):
     pre_deployed_env_path: str | None
     default_skip_payload_upload: bool
     forward_termination: bool
+    enable_cluster_reuse: bool
+    cluster_reuse_tolerance: float
 
 
 def call_for(context: Context, arguments: Arguments, settings: Settings, target: Target) -> Call:
@@ -44,6 +47,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     Raises:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
     """
+    reuse = _reuse(settings, target)
     said = from_metadata(context)
     upload = not _skips_upload(arguments, settings)
     beside, cwd = definition_folder(context), Path.cwd()
@@ -95,7 +99,24 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
         resource_keys=_keys_of(context, settings),
+        reuse=reuse,
     )
+
+
+def _reuse(settings: Settings, target: Target) -> float | None:
+    if not check_tolerance(settings.cluster_reuse_tolerance):
+        raise ConfigurationError(
+            f"cluster_reuse_tolerance={settings.cluster_reuse_tolerance!r} is not a part of a whole",
+            hint="0.15: a cluster that has up to 15 % fewer CPUs, or less memory, than an asset asks for serves it.",
+        )
+    if not settings.enable_cluster_reuse:
+        return None
+    if target.session is not None:
+        raise ConfigurationError(
+            'enable_cluster_reuse=True does not work in mode="slurm-session" in this version yet',
+            hint="Leave it out: each asset of the session starts a cluster of its own.",
+        )
+    return settings.cluster_reuse_tolerance
 
 
 def _tell_what_is_decided(context: Context, asked: Resources, queue: SlurmQueueConfig) -> None:

@@ -81,6 +81,12 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
     )
     forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
+    enable_cluster_reuse: bool = Field(
+        default=False, description="Local mode: Ray and Spark clusters stay for the later steps of a run."
+    )
+    cluster_reuse_tolerance: float = Field(
+        default=0.0, description="A cluster with this part less of CPUs or memory than an asset asks for serves it."
+    )
 
     @classmethod
     def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> "ComputeResource":
@@ -179,6 +185,25 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         except DagsterSlurmError as error:
             raise failure(error) from None
         return run(target, call)
+
+    def cleanup_cluster(self, cluster_id: str | None = None) -> list[str]:
+        """End a warm cluster, or all of them: no asset begins in it any more, and it ends when those in it have ended.
+
+        Args:
+            cluster_id: as metadata tell it (``slurm/cluster_id``). None: all that this resource leads to.
+
+        Returns:
+            The clusters that were told to end.
+
+        Raises:
+            ConfigurationError, HostError, RequestFailed: the host cannot be asked.
+        """
+        settings = filled_in(self)
+        if _mode(settings.mode) is not ExecutionMode.LOCAL:
+            return []  # none outlives its job
+        target = targets.local(settings.local_base)
+        answer, _ = target.host.request("end_clusters", base=target.place().base, scopes=None, name=cluster_id)
+        return list(answer["ended"])
 
     def execution_mode(self) -> ExecutionMode:
         """Return the mode.
