@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks import clusters, environments, parallel, place, single, together, watching
+from benchmarks import clusters, environments, parallel, place, sessions, single, together, watching
 from benchmarks.table import Result, render
 from testcluster import Cluster
 
@@ -24,6 +24,8 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "two-components": (lambda cluster, quick: together.two_noops(cluster, quick=quick), True),
     "noop-local": (lambda _, quick: single.local_noop(quick=quick), True),
     "one-process": (lambda cluster, quick: single.in_one_process(cluster, quick=quick), True),
+    "noop-session": (lambda cluster, quick: sessions.noop(cluster, quick=quick), True),
+    "session-process": (lambda cluster, quick: sessions.in_one_process(cluster, quick=quick), True),
     "talking": (lambda cluster, quick: watching.talking(cluster, quick=quick), True),
     "ray": (lambda cluster, quick: clusters.ray(cluster, quick=quick), False),
     "spark": (lambda cluster, quick: clusters.spark(cluster, quick=quick), False),

@@ -83,6 +83,7 @@ def test_three_units_with_a_gpu_see_three_gpus(session: Callable[..., Rig]) -> N
     plays = [rig.begin(f"echo $CUDA_VISIBLE_DEVICES; {UNTIL_GO}", gpus_per_node=1) for _ in range(3)]
     for play in plays:
         play.until_begun()
+    for play in plays:
         play.go()
     assert len({play.result().heard.stdout for play in plays}) == 3
     without = rig.run("echo ${CUDA_VISIBLE_DEVICES:-none}")

@@ -183,9 +183,10 @@ def _may_be_on_another_start(tracked: Tracked, ended: Exit, word: Row, now: floa
 
 def _may_be_told(tracked: Tracked, word: Row | None, now: float) -> bool:
     """Whether Slurm can still be expected to say why: it knows the job, or has had too little time."""
-    if word is not None and word.around:
-        # the allocation goes on: accounting alone knows of its steps
-        return tracked.accounts and now - (tracked.ended or now) < PATIENCE
+    if tracked.is_step:
+        # of an allocation that goes on, accounting alone knows the steps
+        ending = word is not None and word.state is JobState.ENDING
+        return ending or (tracked.accounts and now - (tracked.ended or now) < PATIENCE)
     if word is not None and (tracked.queue is not None or not tracked.absences):
         return True  # requeued, or still being ended
     if tracked.absences and not tracked.gone:

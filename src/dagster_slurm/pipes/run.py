@@ -15,7 +15,7 @@ from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.plan import Place, plan
-from dagster_slurm.engine.sessions import Moved
+from dagster_slurm.engine.sessions import Generation, Moved
 from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import flags
@@ -83,21 +83,26 @@ def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) ->
     telling.on_delay = deadline.check
     try:
         while True:
-            submitted, look = _hand_in(target, call, launch, telling)
+            submitted, generation = _hand_in(target, call, launch, telling)
+            look = target.session.watch(generation) if target.session is not None else None
             following = Following(target.host, target.scheduler, launch, submitted, telling)
             deadline.following = following
             try:
-                return submitted, following, following.verdict(on_tick=partial(_tick, deadline, look, following))
+                verdict = following.verdict(on_tick=partial(_tick, deadline, look, following))
+                if target.session is not None:
+                    target.session.refuse_what_never_began(generation, following.tracked)
             except Moved as moved:
                 call.context.log.warning(f"The work waits, and goes to another allocation: {moved}.")
+            else:
+                return submitted, following, verdict
     except INTERRUPTS:
         with capture_interrupts():  # a second signal must not keep us from cancelling
             end_or_leave(call.context, target, launch, submitted, forward=call.forward_termination)
         raise
 
 
-def _hand_in(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Look | None]:
-    """Submit the launch, or hand it to the session; return what is to be looked at while it goes on."""
+def _hand_in(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Generation | None]:
+    """Submit the launch, or hand it to the session; return which allocation of that has it."""
     session = target.session
     if session is None:
         submitted = submit(target.host, target.scheduler, launch, telling)
@@ -107,7 +112,7 @@ def _hand_in(target: Target, call: Call, launch: Launch, telling: Telling) -> tu
     submitted, generation = session.submit(launch, Place(launch.base, launch.spec.sync), asked, telling)
     if generation is None:
         announce(call.context, target, submitted)
-    return submitted, session.watch(generation)
+    return submitted, generation
 
 
 def _tick(deadline: Deadline, look: Look | None, following: Following) -> None:

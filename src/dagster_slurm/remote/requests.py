@@ -125,13 +125,14 @@ class Requests(EnvironmentRequests, LookingRequests, SessionRequests, ClusterReq
         found = rundir.evidence(head["dir"])
         ids: List[Any] = [found["job"].get("id"), found["claim"]]
         known: Set[str] = {str(job) for job in ids if job and job != rundir.CANCELLED}
-        if not known or (head["kind"] == "step" and not found["claim"]):
+        is_unit = head["kind"] == "step" or "session" in found["job"]
+        if not known or (is_unit and not found["claim"]):
             # A submission whose reply was lost may still land: its job finds the run claimed, and ends.
             rundir.claim(head["dir"], rundir.CANCELLED)
         if head["kind"] == "direct":
             ticks = {str(found["job"].get("id")): found["job"].get("ticks")}
             return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks.get(job))]}
-        if head["kind"] == "step":
+        if is_unit:
             return {"cancelled": cancel_unit(head["dir"], found, self._commands.run)}
         if not known:
             job = self._look_up(head, head["dir"], renew)
