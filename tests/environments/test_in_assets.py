@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -183,7 +184,9 @@ def test_on_a_cluster_auto_is_the_default(tmp_path: Path, project: Path, slurm: 
 def deployed(tmp_path: Path) -> Path:
     """A pre-deployed environment with a payload."""
     folder = tmp_path / "base" / "envs" / "weather"
-    write(folder / "activate.sh", "export DEPLOYED=yes\n")
+    write(folder / "activate.sh", f"export DEPLOYED=yes PATH={shlex.quote(str(folder / 'bin'))}:$PATH\n")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(sys.executable)  # a machine's own may be called python3 only
     text = "import os\nfrom dagster_pipes import open_dagster_pipes\nwith open_dagster_pipes() as pipes:\n"
     write(
         folder / "scripts" / "sub" / "main.py",
