@@ -64,6 +64,7 @@ ALL = '"${DAGSTER_SLURM_JOB_ID%+*}"'
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_job_that_is_started_again(cluster: Cluster, cluster_bench: Bench, parts: Parts) -> None:
     """What had ended stands; what had not runs again, and its messages do not mix."""
     parts.pipes("prep", "pipes.report_asset_materialization(metadata={'at': os.environ['DAGSTER_SLURM_RESTART']})")
