@@ -206,13 +206,20 @@ class Host:
 
     # --- the channel
 
-    def _open(self, say: Say | None, patient: bool, deadline: float | None = None) -> Channel:
+    def _open(
+        self,
+        say: Say | None,
+        patient: bool,
+        deadline: float | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Channel:
         if not self._one_opens.acquire(timeout=-1 if deadline is None else max(deadline - time.monotonic(), 0)):
             raise too_late(self.name)
         try:
             self._say = say
             while (channel := self._channel) is None:
-                self._opened(self._opening.open(known=patient or self._answered_once, deadline=deadline))
+                known = patient or self._answered_once
+                self._opened(self._opening.open(known=known, deadline=deadline, wanted=wanted))
             return channel
         finally:
             self._say = None
@@ -318,7 +325,7 @@ class Host:
 
     def _open_again(self) -> None:
         try:
-            self._open(None, patient=True)
+            self._open(None, patient=True, wanted=lambda: bool(self._runs or self._pending))
         except DagsterSlurmError:
             # told to the runs already, or a configuration of ssh that somebody is editing: we come back
             time.sleep(_COME_BACK)
