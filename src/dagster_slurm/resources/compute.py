@@ -11,6 +11,7 @@ from pydantic import Field
 
 from dagster_slurm.core.options import suggestion
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
@@ -63,6 +64,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     )
     default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
     environment: dg.ResourceDependency[Named | None] = None  # pyright: ignore[reportAssignmentType]
+    retry: dg.ResourceDependency[SlurmRetryPolicy | None] = None  # pyright: ignore[reportAssignmentType]
     local_environment: str = Field(
         default="own",
         description='Local mode: "own" is the Python that Dagster runs in, "same" an environment as on the cluster.',
@@ -128,6 +130,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         force_env_push: bool | None = None,
         poll_timeout: float | None = None,
         environment: Named | None = None,
+        retry: SlurmRetryPolicy | None = None,
         **unknown: object,
     ) -> CompletedRun:
         """Run a payload, and wait for its end.
@@ -154,6 +157,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             environment: its Python environment: ``"uv"``, :class:`UvEnvironment`, a requirements file, ``"plain"``,
                 ``"auto"``, or an absolute path on the cluster. Else the run config, the asset's metadata
                 (``slurm_environment``) and the resource say; where nobody does, ``"auto"`` on a cluster.
+            retry: what is submitted again by itself, by the cause of its end; else what the resource says.
             unknown: anything else is an error.
 
         Returns:
@@ -185,6 +189,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 default_environment=self.environment,
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
+                retry=settings.retry if retry is None else retry,
             )
             call = call_for(of_step(context), arguments, settings, target)
         except DagsterSlurmError as error:
