@@ -236,21 +236,21 @@ def continued(bench: Bench, steps: int, seconds: float, **arguments: Any) -> Ran
 
 def test_work_that_is_longer_than_the_time_limit(fake_bench: Bench, fake: FakeSlurm) -> None:
     """The fake's minutes last two seconds: the job is told before its end, saves, and the next one goes on."""
-    limit = Resources(time_limit="00:01:30", options={"requeue": False})
-    policy = SlurmRetryPolicy(on_timeout="continue", warning=45)
-    ran = continued(fake_bench, 12, 0.25, resources=limit, retry=policy)
+    limit = Resources(time_limit="00:03:00", options={"requeue": False})
+    policy = SlurmRetryPolicy(on_timeout="continue", warning=60)
+    ran = continued(fake_bench, 24, 0.25, resources=limit, retry=policy)
     assert ran.success, ran.failure.text
     jobs = len(fake.jobs())
     assert jobs > 1
     found = ran.metadata()
-    assert (found["steps"], found["slurm/continuations"], found["slurm/retries"]) == (12, jobs - 1, 0)
-    assert found["slurm/elapsed_seconds"] > 3
+    assert (found["steps"], found["slurm/continuations"], found["slurm/retries"]) == (24, jobs - 1, 0)
+    assert found["slurm/elapsed_seconds"] > 6
     said = [line for line in ran.logged("info") if line.startswith("continuation")]
     assert [line.split()[1] for line in said] == [str(number) for number in range(jobs)]
     begun = [int(line.rpartition(" ")[2]) for line in said]
     assert begun[0] == 0
     assert begun == sorted(set(begun)), "each goes on where the one before it stopped"
-    assert "--signal=B:TERM@45" in fake.script(fake.jobs()[0].id)
+    assert "--signal=B:TERM@60" in fake.script(fake.jobs()[0].id)
 
 
 @pytest.mark.slow
