@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster_slurm.core.retries import SlurmRetryPolicy
-from dagster_slurm.engine.plan import Ask
+from dagster_slurm.engine.ask import Ask
 from dagster_slurm.pipes import handles
 
 

@@ -17,8 +17,8 @@ from dagster_slurm.core.partitions import Kind
 from dagster_slurm.core.retries import Again, End
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.core.tried import Tried
+from dagster_slurm.engine.ask import Ask, Place
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Ask, Place
 from dagster_slurm.engine.submission import Submitted
 from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import DagsterSlurmError, JobError, SubmissionDelayed, SubmissionRefused
