@@ -30,6 +30,7 @@
         ├── JobPreempted
         ├── NodeFailed
         ├── ComponentStopped          its job ended a component, or never began it, since another one failed
+        ├── PartitionsFailed          some of the partitions of a step did not end well
         ├── WaitedTooLong             poll_timeout is over
         ├── SessionFailed             the allocation of a session ended by itself before it took the work
         ├── JobInterrupted            something stopped the payload and nobody can say what
@@ -237,6 +238,12 @@ class ComponentStopped(JobError):
     """The job ended a component, or never began it, because another one failed."""
 
     cause = "stopped"
+
+
+class PartitionsFailed(JobError):
+    """Some of the partitions of a step did not end well; the others are materialized."""
+
+    cause = "partitions"
 
 
 class WaitedTooLong(JobError):

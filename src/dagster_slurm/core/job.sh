@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # The body of every batch script. What stands above it (rendered, quoted) sets:
 #   _ds_run_dir _ds_command[] _ds_meter[] _ds_path_first _ds_path_last _ds_warning _ds_sync _ds_kill_after
-#   _ds_prelude _ds_activate _ds_deactivate _ds_group
+#   _ds_prelude _ds_activate _ds_deactivate _ds_group _ds_tasks
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals
 # to it, say "exit". An incomplete line of the record does not count, so each is written at once.
 # Three processes:
@@ -41,12 +41,27 @@ _ds_be_component() {
     export DAGSTER_SLURM_HET_GROUP=$_ds_group DAGSTER_SLURM_STEP_JOB=${!own}
 }
 
-# The id of the job that won the right to run here; ours, if nobody was faster. link(2) decides, on NFS as well. A job
+# A task of an array. All have one script, one env.sh and one claim, which is the whole array's; each has a folder, which
+# it makes itself, and a line with its own variables in the file "tasks.txt".
+_ds_be_task() {
+    _ds_array=$_ds_run_dir
+    cd "$_ds_array" || {
+        echo "dagster-slurm: $_ds_node does not see the run directory $_ds_array" >&2
+        exit 66
+    }
+    _ds_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+    [ "$(_ds_claimed_by "$SLURM_ARRAY_JOB_ID")" = "$SLURM_ARRAY_JOB_ID" ] || exit 0
+    rm -f "claim.$_ds_job"
+    _ds_run_dir=$_ds_array/tasks/$SLURM_ARRAY_TASK_ID
+    mkdir -p "$_ds_run_dir" && cp -RP "$_ds_array/work" "$_ds_run_dir/"
+}
+
+# The id of the job that won the right to run here; $1, ours, if nobody was faster. link(2) decides, on NFS as well. A job
 # that is started again by Slurm keeps its id and its claim.
 _ds_claimed_by() {
     if ! [ -e claim ]; then
-        printf '%s\n' "$_ds_job" >"claim.$_ds_job"
-        ln "claim.$_ds_job" claim 2>/dev/null || (set -C && printf '%s\n' "$_ds_job" >claim) 2>/dev/null
+        printf '%s\n' "$1" >"claim.$_ds_job"
+        ln "claim.$_ds_job" claim 2>/dev/null || (set -C && printf '%s\n' "$1" >claim) 2>/dev/null
     fi
     read -r winner <claim && printf '%s' "$winner"
 }
@@ -74,6 +89,8 @@ _ds_finish() {
         "$1" "$signalled" "$signals" "$phase" "${text//\"/\\\"}" "$2" "$3" "$4"
     _ds_write exit "$fields"
     rm -f "early.$_ds_restart" "stopped.$_ds_restart"
+    # of thousands of tasks no more files are kept than are needed
+    [ -z "$_ds_tasks" ] || { rm -f messages.jsonl && rmdir work; } 2>/dev/null
     # a job that was signalled may be requeued and needs its variables again
     [ "$signalled" = true ] || rm -f env.sh
     [ -z "$_ds_sync" ] || sync record.jsonl 2>/dev/null
@@ -142,7 +159,12 @@ _ds_run() {
     trap - EXIT
     cd "$_ds_run_dir" || exit 66
     # shellcheck disable=SC1091
-    . ./env.sh || _ds_give_up 66 environment "env.sh cannot be read"
+    . "${_ds_array:-.}/env.sh" || _ds_give_up 66 environment "env.sh cannot be read"
+    if [ -n "$_ds_tasks" ]; then
+        read -r DAGSTER_PIPES_CONTEXT DAGSTER_PIPES_MESSAGES \
+            < <(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$_ds_array/tasks.txt")
+        export DAGSTER_PIPES_CONTEXT DAGSTER_PIPES_MESSAGES DAGSTER_SLURM_SHARED_DIR="$_ds_array/work"
+    fi
     # srun inside the job hands the job's environment on, whatever --export said to sbatch
     export SLURM_EXPORT_ENV=ALL
     _ds_path=$_ds_path_first:$PYTHONPATH:$_ds_path_last
@@ -208,11 +230,12 @@ _ds_begin() {
     [ -z "$_ds_group" ] || _ds_be_component
     # where this script is a step itself: how signals reach it
     [ ! -e "$_ds_run_dir/step" ] || printf '%s\n' "${DAGSTER_SLURM_STEP_JOB:-$SLURM_JOB_ID}.$SLURM_STEP_ID" >"$_ds_run_dir/step"
+    [ -z "$_ds_tasks" ] || _ds_be_task
     cd "$_ds_run_dir" || {
         echo "dagster-slurm: $_ds_node does not see the run directory $_ds_run_dir" >&2
         exit 66
     }
-    [ "$(_ds_claimed_by)" = "$_ds_job" ] || exit 0
+    [ -n "$_ds_tasks" ] || [ "$(_ds_claimed_by "$_ds_job")" = "$_ds_job" ] || exit 0
     # Slurm may start a job again that ended by itself; that end stands
     [ "$_ds_restart" = 0 ] || ! grep -q '"event":"exit".*"signalled":false' record.jsonl || exit 0
 

@@ -74,6 +74,8 @@ def _block(spec: RunSpec, asked: list[str], own: list[str]) -> list[str]:
     """
     names = {line.split("=")[0] for line in asked}
     own = [directive("job-name", spec.key.job_name), *own]
+    if spec.tasks:
+        own.append(directive("array", f"0-{spec.tasks - 1}" + (f"%{spec.concurrent}" if spec.concurrent else "")))
     own += [] if "--ntasks" in names else [directive("ntasks-per-node", 1)]
     return [f"#SBATCH {line}" for line in (*(line for line in own if line.split("=")[0] not in names), *asked)]
 
@@ -90,6 +92,7 @@ def _variables(spec: RunSpec, kill_after: str) -> list[str]:
         f"_ds_warning={'' if warning in ('TERM', 'INT', 'HUP') else shlex.quote(warning)}",
         f"_ds_sync={'1' if spec.sync else ''}",
         f"_ds_kill_after={kill_after}",
+        f"_ds_tasks={'1' if spec.tasks else ''}",
         f"_ds_group={'' if spec.group is None else spec.group}",
         f"_ds_prelude={shlex.quote(chr(10).join(spec.prelude))}",
         f"_ds_activate={shlex.quote(chr(10).join(spec.activate))}",

@@ -70,6 +70,10 @@ class RunPaths:
         """Return the path of a file in the run directory."""
         return str(PurePosixPath(self.directory) / name)
 
+    def task(self, number: int) -> RunPaths:
+        """Return where a task of an array lies; see ``job.sh``."""
+        return RunPaths(self.file(f"tasks/{number}"))
+
     @property
     def work(self) -> str:
         """The payload's working directory."""
@@ -103,6 +107,8 @@ class RunSpec:
         meter: words put before the command, that say afterwards what it used; may be empty.
         sync: the run directory lies on a file system that holds written bytes back (NFS).
         blocks: what each component asks for, if the script is that of a heterogeneous job.
+        tasks: how many tasks, if the script is that of an array; 0 for any other run.
+        concurrent: how many of them run at once; None leaves it to Slurm.
         group: which component of a heterogeneous job this is; None for any other run.
     """
 
@@ -118,6 +124,8 @@ class RunSpec:
     meter: tuple[str, ...] = ()
     sync: bool = False
     blocks: tuple[Resources, ...] = ()
+    tasks: int = 0
+    concurrent: int | None = None
     group: int | None = None
 
 

@@ -26,8 +26,8 @@ from dagster_slurm.core.observations import (
 from dagster_slurm.core.record import Record
 from dagster_slurm.core.states import JobState
 
-#: the id of a job, or of a step or a component of one
-_JOB = re.compile(r"\d+([.+]\d+)?")
+#: the id of a job, or of a step, a component or a task of one
+_JOB = re.compile(r"\d+([.+_]\d+)?")
 #: two looks count as two if they began this many seconds apart
 APART = 30.0
 #: how much later than the submit's reply a look must have begun to tell anything (seconds; the channel has a delay)

@@ -66,15 +66,32 @@ class Abreast:
         followings: the runs.
     """
 
-    def __init__(self, followings: Sequence[Following]) -> None:
-        self._followings = followings
+    def __init__(self, followings: Sequence[Following] = ()) -> None:
+        self._followings: list[Following] = []
+        self._new: list[int] = []
         self._verdicts: dict[int, Verdict] = {}
         self._errors: list[BaseException] = []
         self._abandoned = False
         self._done = threading.Condition()
-        for number, following in enumerate(followings):
-            name = f"component {number} of {following.tracked.job}"
-            threading.Thread(target=self._follow, args=(number, following), name=name, daemon=True).start()
+        for following in followings:
+            self.add(following)
+
+    def add(self, following: Following) -> int:
+        """Follow one more run; return its number."""
+        number = len(self._followings)
+        self._followings.append(following)
+        name = f"part {number} of {following.tracked.job}"
+        threading.Thread(target=self._follow, args=(number, following), name=name, daemon=True).start()
+        return number
+
+    def ended(self, wait: float) -> list[tuple[int, Verdict]]:
+        """Return the runs that ended since the last time, after so many seconds at most."""
+        with self._done:
+            if not self._new and not self._errors:
+                self._done.wait(wait)
+            new, self._new = self._new, []
+        self.check()
+        return [(number, self._verdicts[number]) for number in new]
 
     def check(self) -> None:
         """Raise what kept a run from being followed."""
@@ -111,6 +128,7 @@ class Abreast:
             return
         with self._done:
             self._verdicts[number] = verdict
+            self._new.append(number)
             self._done.notify()
 
     def _tick(self) -> None:

@@ -31,7 +31,8 @@ class Following:
         launch: what.
         submitted: the job.
         sink: who takes what it says.
-        leader: the run directory of the job, if this is a component of it.
+        leader: the run directory of the job, if this is a component or a task of it.
+        mark: what stands behind the job's id in that of this part: ``+1`` or ``_1``.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Following:
         sink: Sink,
         *,
         leader: str | None = None,
+        mark: str = "",
     ) -> None:
         self._host = host
         self._scheduler = scheduler
@@ -50,6 +52,7 @@ class Following:
         self._sink = sink
         self._job = submitted.job
         self._leader = leader
+        self._mark = mark
         self._hurries = False
         warning = launch.spec.resources.signal_before_timeout
         self.tracked = Tracked(
@@ -143,11 +146,11 @@ class Following:
         return wait.need == "record"
 
     def _claim_of_the_job(self) -> str:
-        """Return which job a component belongs to that has not begun: another may have won the claim."""
+        """Return which job a part belongs to that has not begun: another may have won the claim."""
         if self._leader is None:
             return ""
         answer, _ = self._host.request("inspect", dir=self._leader, say=self._sink.absent)
-        return f"{answer['claim']}+{self._launch.spec.group}" if str(answer["claim"]).isdigit() else ""
+        return f"{answer['claim']}{self._mark}" if str(answer["claim"]).isdigit() else ""
 
     def _drain(self, followed: Followed) -> None:
         """Hand on all output that the record promises, or that is there: of the last start, and of those before it."""

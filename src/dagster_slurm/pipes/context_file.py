@@ -23,28 +23,38 @@ class ContextFile(PipesContextInjector):
     """Keeps the context for the run directory: it can be large, so it is no variable.
 
     Args:
-        path: where it will lie.
+        path: where it will lie; empty: it goes with the variable that would name it.
         context: of the step.
         assets: of those that the step makes, the ones that this payload makes; None: all.
+        partition: of those that the step makes, the one that this payload makes; None: all.
 
     Attributes:
         content: the context, once the session is open.
     """
 
-    def __init__(self, path: str, context: Context, assets: Collection[str] | None = None) -> None:
+    def __init__(
+        self, path: str, context: Context, assets: Collection[str] | None = None, partition: str | None = None
+    ) -> None:
         self._path = path
         self._assets = assets
+        self._partition = partition
         self._context = context
         self.content = b""
 
     @contextmanager
     def inject_context(self, context_data: PipesContextData) -> Generator[PipesParams]:
         """Keep the context, and yield where the payload finds it."""
-        _add_range(context_data, self._context)
+        if self._partition is None:
+            _add_range(context_data, self._context)
+        else:
+            _narrow_to(context_data, self._partition, self._context)
         if self._assets is not None:
             _narrow(context_data, self._assets)
         self.content = json.dumps(context_data).encode()
-        yield {PipesDefaultContextLoader.FILE_PATH_KEY: self._path}
+        if self._path:
+            yield {PipesDefaultContextLoader.FILE_PATH_KEY: self._path}
+        else:
+            yield {PipesDefaultContextLoader.DIRECT_KEY: context_data}
 
     def no_messages_debug_text(self) -> str:
         """Say where it lies."""
@@ -61,6 +71,17 @@ def _narrow(data: PipesContextData, assets: Collection[str]) -> None:
         data["code_version_by_asset_key"] = {key: value for key, value in versions.items() if key in assets}
     if provenance is not None:
         data["provenance_by_asset_key"] = {key: value for key, value in provenance.items() if key in assets}
+
+
+def _narrow_to(data: PipesContextData, partition: str, context: Context) -> None:
+    """Tell of one partition what Dagster tells in a run over that one alone."""
+    data["partition_key"] = partition
+    data["partition_key_range"] = PipesPartitionKeyRange(start=partition, end=partition)
+    data["partition_time_window"] = None
+    definition = context.assets_def.partitions_def if context.has_assets_def else None
+    if isinstance(definition, TimeWindowPartitionsDefinition):
+        window = definition.time_window_for_partition_key(partition)
+        data["partition_time_window"] = PipesTimeWindow(start=window.start.isoformat(), end=window.end.isoformat())
 
 
 def _add_range(data: PipesContextData, context: Context) -> None:

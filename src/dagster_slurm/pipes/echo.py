@@ -18,12 +18,14 @@ class Echo:
     Args:
         warn: is told once per stream if nobody takes the output any more; the job does not care.
         label: stands before each line, and lines are written whole: others write between them.
+        most: how many characters of each stream are shown; None: all.
     """
 
-    def __init__(self, warn: Callable[[str], None], label: str = "") -> None:
+    def __init__(self, warn: Callable[[str], None], label: str = "", most: int | None = None) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")
         self._warn = warn
         self._label = label
+        self._left = {"stdout": most, "stderr": most}
         self._begun = {"stdout": "", "stderr": ""}
         self._decoders = {stream: decoder("replace") for stream in ("stdout", "stderr")}
         self._ends_whole = {"stdout": True, "stderr": True}
@@ -56,8 +58,18 @@ class Echo:
             self._ends_whole[stream] = text.endswith("\n")
             self._last[stream] = (self._last[stream] + text[-_TAIL:])[-_TAIL:]
             text = self._labelled(stream, text) if self._label else text
+            text = self._bounded(stream, text)
             if text and stream not in self._deaf:
                 self._hand_over(stream, text)
+
+    def _bounded(self, stream: str, text: str) -> str:
+        left = self._left[stream]
+        if left is None or not text:
+            return text
+        self._left[stream] = max(left - len(text), 0)
+        if len(text) <= left:
+            return text
+        return f"{text[:left].rpartition(chr(10))[0]}\n{self._label}... and more\n" if left else ""
 
     def _labelled(self, stream: str, text: str) -> str:
         """Keep the last line until it is whole."""

@@ -6,7 +6,7 @@ import json
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -124,7 +124,7 @@ def remember(
     host: str,
     taken_up: Earlier | None = None,
     *,
-    tried: Sequence[Mapping[str, Any]] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a launch down, before it is submitted; or that an earlier one is taken up again.
 
@@ -134,14 +134,12 @@ def remember(
         directory: its run directory.
         host: where that is.
         taken_up: the launch as it was written down earlier.
-        tried: the jobs that this call needed before.
+        more: what else is to be known when it is taken up again.
     """
     if is_direct(context):
         return
     if taken_up is not None:
         record_external_reattach(context, taken_up.handle)
         return
-    extras: dict[str, Any] = {"run": key.run_id, "attempt": key.attempt, "host": host, "job_name": key.job_name}
-    if tried:
-        extras["tried"] = list(tried)
+    extras = {"run": key.run_id, "attempt": key.attempt, "host": host, "job_name": key.job_name, **(more or {})}
     record_external_launch(context, client_name=f"{_CLIENT}/{key.call}", external_run_id=directory, extras=extras)

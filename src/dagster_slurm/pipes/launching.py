@@ -47,6 +47,19 @@ def where(
         raise JobCancelled(f"the run was cancelled before anything was submitted{job}") from None
 
 
+def where_unread(
+    target: Target, context: handles.Context, name: str
+) -> tuple[Place, LaunchKey, handles.Earlier | None]:
+    """Return the same for a launch of many tasks: it is taken up again until somebody has taken over all their ends."""
+    earlier = handles.find(context, name)
+    place = target.place(_say(context))
+    if earlier is None:
+        return place, handles.fresh(context, name), None
+    if previous.is_unread(target.host, place.directory(earlier.key)):
+        return place, earlier.key, earlier
+    return place, handles.fresh(context, name, earlier), None
+
+
 def announce(context: handles.Context, target: Target, submitted: Submitted) -> None:
     """Say that the job exists."""
     if submitted.adopted:

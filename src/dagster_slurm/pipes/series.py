@@ -79,7 +79,8 @@ class Series:
     def remember(self, directory: str) -> None:
         """Write the present launch down, before it is submitted."""
         tried = trail.packed(self._tried)
-        handles.remember(self._call.context, self.key, directory, self._target.host.name, self.taken_up, tried=tried)
+        more = {"tried": tried} if tried else None
+        handles.remember(self._call.context, self.key, directory, self._target.host.name, self.taken_up, more=more)
 
     def facts(self, ended: Ended) -> dict[str, Fact]:
         """Return what is known of all jobs together."""

@@ -19,10 +19,19 @@ class Telling:
         context: whose log is written to.
         reader: takes the Pipes messages.
         local: there is no queue to speak of.
+        most: how many characters of each stream are shown; None: all.
         component: the name of a component. What concerns the job as a whole is said by the job.
     """
 
-    def __init__(self, context: Context, reader: RunMessageReader | None, *, local: bool, component: str = "") -> None:
+    def __init__(
+        self,
+        context: Context,
+        reader: RunMessageReader | None,
+        *,
+        local: bool,
+        component: str = "",
+        most: int | None = None,
+    ) -> None:
         self._log = context.log
         self._reader = reader
         self._local = local
@@ -30,7 +39,7 @@ class Telling:
         #: called at each repetition of the submission; may raise
         self.on_delay: Callable[[], None] = lambda: None
         self._component = component
-        self.echo = Echo(context.log.warning, f"[{component}] " if component else "")
+        self.echo = Echo(context.log.warning, f"[{component}] " if component else "", most)
 
     def output(self, stream: str, data: bytes) -> None:
         """Echo the payload's output."""

@@ -175,7 +175,13 @@ class _Job:
         sink = OneAtATime(part.telling, self._lock)
         member = self._launch.members[number]
         part.following = Following(
-            self._target.host, self._target.scheduler, member, own, sink, leader=self._launch.directory
+            self._target.host,
+            self._target.scheduler,
+            member,
+            own,
+            sink,
+            leader=self._launch.directory,
+            mark=f"+{number}",
         )
         return part.following
 

@@ -24,13 +24,13 @@ from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.modes import ExecutionMode, mode_of
 from dagster_slurm.resources.run_config import SlurmRunConfig
-from dagster_slurm.resources.settings import ComputeSettings
 from dagster_slurm.resources.slurm import SlurmResource
+from dagster_slurm.resources.spread import PartitionedRuns
 from dagster_slurm.resources.together import Asked, call_together
 from dagster_slurm.resources.variables import filled_in
 
 
-class ComputeResource(ComputeSettings):
+class ComputeResource(PartitionedRuns):
     """Where and how payloads run. Asset code is the same in every mode."""
 
     @classmethod
