@@ -13,7 +13,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from dagster_slurm import ComputeResource
 from testcluster import Cluster
-from tests.dagster.conftest import BOTH
+from tests.dagster.conftest import BOTH, MakeCluster, on
 from tests.dagster.counting import wait_until
 from tests.dagster.support import Bench, Ran, values
 
@@ -128,7 +128,7 @@ def test_some_fail_and_a_retry_runs_what_is_missing(any_bench: Bench, folder: Fo
     assert sorted(there(ran)) == ["p0", "p2", "p3", "p5"]
     failed = ran.failure
     assert failed.text.startswith("2 of 6 partitions failed: 2 exception")
-    rows = [record.data for record in failed.metadata["slurm/failed_partitions"]]
+    rows = [record.data for record in failed.metadata["slurm/failed_partitions"].records]
     assert sorted((row["partition"], row["cause"]) for row in rows) == [("p1", "exception"), ("p4", "exception")]
     assert len(folder.starts) == 6
 
@@ -234,3 +234,113 @@ def test_refused(bench: Bench) -> None:
 
     ran = bench.materialize(plain)
     assert "this run has no partitions" in ran.failure.text
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.parametrize(("largest", "jobs"), [(4, 2), (0, 6)], ids=["small arrays", "no arrays"])
+def test_arrays_are_as_large_as_slurm_takes_them(
+    make_cluster: MakeCluster, bench: Bench, largest: int, jobs: int, tmp_path: Path
+) -> None:
+    """Where there are none, each partition is a job."""
+    cluster = make_cluster(max_array_size=largest, accounting=False)
+    told = Folder(cluster.home / "told")
+    ran = run(Bench(bench.instance, on(cluster), bench.payloads), spread(bench, told))
+    assert ran.success, ran.failure.text
+    found = there(ran)
+    assert sorted(found) == told.starts == KEYS
+    assert len({str(item["slurm/job_id"]).split("_")[0] for item in found.values()}) == jobs
+    assert any("The partitions go into" in line for line in ran.logged("warning"))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("where", ["slurm"])
+def test_each_cause_for_itself(cluster_bench: Bench, cluster: Cluster, folder: Folder) -> None:
+    """One task is cancelled, one runs out of memory; the others do not care."""
+    (folder.path / "wait-p2").touch()
+    path = cluster_bench.payloads.pipes(
+        WORKS + "\nif key == 'p4':\n    x = bytearray(400_000_000)\n    x[::4096] = b'x' * len(x[::4096])"
+    )
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(KEYS), backfill_policy=dg.BackfillPolicy.single_run())
+    def many(context: dg.AssetExecutionContext, compute: ComputeResource):
+        return compute.run_partitions(context=context, payload_path=path, extras={"folder": str(folder.path)})
+
+    def cancel_p2() -> None:
+        wait_until(lambda: "p2" in folder.starts)
+        rows = cluster.run(["squeue", "-h", "-r", "-t", "R", "-o", "%i"]).stdout.split()
+        cluster.admin(["scancel", *(row for row in rows if row.endswith("_2"))])
+
+    thread = threading.Thread(target=cancel_p2)
+    thread.start()
+    try:
+        ran = run(cluster_bench, many)
+    finally:
+        thread.join()
+    assert not ran.success
+    rows = {
+        record.data["partition"]: record.data["cause"] for record in ran.failure.metadata["slurm/failed_partitions"]
+    }
+    expected = {"p2": "cancelled", **({"p4": "out_of_memory"} if cluster.confines_memory else {})}
+    assert rows == expected
+    assert sorted(there(ran)) == [key for key in KEYS if key not in expected]
+
+
+@BOTH
+@pytest.mark.slow
+def test_kinds_of_partitions(any_bench: Bench, tmp_path: Path) -> None:
+    """Each partition is told its window; of two dimensions, its key."""
+    path = any_bench.payloads.pipes(
+        "window = pipes.partition_time_window\n"
+        "start = window['start'][:10] if window else pipes.partition_key\n"
+        "pipes.report_asset_materialization(metadata={'start': start})"
+    )
+    days = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-04")
+    both = dg.MultiPartitionsDefinition({"day": days, "kind": dg.StaticPartitionsDefinition(["x", "y"])})
+
+    def asset(name: str, definition: Any) -> Any:
+        @dg.asset(name=name, partitions_def=definition, backfill_policy=dg.BackfillPolicy.single_run())
+        def many(context: dg.AssetExecutionContext, compute: ComputeResource):
+            return compute.run_partitions(context=context, payload_path=path)
+
+        return many
+
+    ran = run(any_bench, asset("daily", days), "2025-01-01", "2025-01-03")
+    assert ran.success, ran.failure.text
+    assert {key: item["start"] for key, item in there(ran).items()} == {
+        day: day for day in ("2025-01-01", "2025-01-02", "2025-01-03")
+    }
+    ran = run(any_bench, asset("squares", both), "2025-01-01|x", "2025-01-02|y")
+    assert ran.success, ran.failure.text
+    assert sorted(there(ran)) == ["2025-01-01|x", "2025-01-01|y", "2025-01-02|x", "2025-01-02|y"]
+    assert all(item["start"] == key for key, item in there(ran).items())
+
+
+@BOTH
+def test_checks_and_several_assets(any_bench: Bench, tmp_path: Path) -> None:
+    """A check is passed if it is in all partitions."""
+    path = any_bench.payloads.pipes(
+        "for name in ('left', 'right'):\n"
+        "    pipes.report_asset_materialization(asset_key=name, metadata={'is': pipes.partition_key + name})\n"
+        "good = pipes.partition_key != 'b'\n"
+        "pipes.report_asset_check(asset_key='left', check_name='good', passed=good, metadata={'rows': 1})"
+    )
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec("left"), dg.AssetSpec("right")],
+        check_specs=[dg.AssetCheckSpec("good", asset="left")],
+        partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c"]),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def pair(context: dg.AssetExecutionContext, compute: ComputeResource):
+        return compute.run_partitions(context=context, payload_path=path)
+
+    ran = run(any_bench, pair, "a", "c")
+    assert ran.success, ran.failure.text
+    made = materializations(ran.instance, ran.result.run_id)
+    assert len(made) == 6
+    for item in made:
+        assert values(item.metadata)["is"] == f"{item.partition}{item.asset_key.to_user_string()}"
+    check = ran.checks()["good"]
+    assert not check.passed
+    assert values(check.metadata)["failed_partitions"] == ["b"]
