@@ -74,6 +74,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load a public name from its home (PEP 562)."""
     if name not in _HOMES:
+        former = import_module(f"{__name__}.core.former").EXPORTS
+        if name in former:  # Python hides the text of an AttributeError here, not that of an ImportError
+            raise ImportError(f"dagster_slurm has no {name} any more. {former[name]}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from dagster_slurm.core import former
 from dagster_slurm.core.options import suggestion
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.target import Target
@@ -29,6 +30,7 @@ from dagster_slurm.resources import targets
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
 from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.environment import Variables
+from dagster_slurm.resources.known import KnownFields
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmResource
@@ -49,7 +51,7 @@ class ExecutionMode(str, Enum):
 _AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM, ExecutionMode.SLURM_SESSION, ExecutionMode.SLURM_HETJOB)
 
 
-class ComputeResource(dg.ConfigurableResource[Any]):
+class ComputeResource(KnownFields, dg.ConfigurableResource[Any]):
     """Where and how payloads run. Asset code is the same in every mode."""
 
     mode: str = Field(
@@ -111,9 +113,9 @@ class ComputeResource(dg.ConfigurableResource[Any]):
 
     def run(
         self,
-        *,
         context: AnyContext,
         payload_path: PathLike | Sequence[str] | None = None,
+        *,
         launcher: ComputeLauncher | None = None,
         resources: Resources | None = None,
         extra_env: Mapping[str, str] | None = None,
@@ -323,4 +325,7 @@ def _refuse(unknown: Mapping[str, object], method: Any) -> None:
     if unknown:
         known = frozenset(inspect.signature(method).parameters) - {"unknown"}
         name = next(iter(unknown))
+        instead = former.instead_of_argument(method.__name__, name)
+        if instead is not None:
+            raise ConfigurationError(f"{method.__name__}() has no argument {name!r} any more", hint=instead)
         raise ConfigurationError(f"{method.__name__}() has no argument {name!r}", hint=suggestion(name, known))
