@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagster_slurm.checks import build_right_sizing_check
     from dagster_slurm.components.script import SlurmScriptComponent
     from dagster_slurm.core.resources import Resources
     from dagster_slurm.environments.pixi import PixiEnvironment
@@ -46,6 +47,7 @@ _HOMES = {
     "SlurmSessionResource": "resources.session",
     "SparkLauncher": "launchers.spark",
     "UvEnvironment": "environments.uv",
+    "build_right_sizing_check": "checks",
     "build_slurm_orphan_sensor": "sensors",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "SlurmSessionResource",
     "SparkLauncher",
     "UvEnvironment",
+    "build_right_sizing_check",
     "build_slurm_orphan_sensor",
 ]
 

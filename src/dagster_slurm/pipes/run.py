@@ -21,7 +21,7 @@ from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
-from dagster_slurm.pipes import handles
+from dagster_slurm.pipes import handles, past
 from dagster_slurm.pipes.attendance import attending, run_and_step
 from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.completed import CompletedRun
@@ -75,7 +75,8 @@ def _run(target: Target, call: Call) -> CompletedRun:
         collected(target, launch, submitted, ended.tracked.job, success=verdict.success)
         if error is not None:
             raise error
-        return CompletedRun(session, facts(ended))
+        known = facts(ended)
+        return CompletedRun(session, known if target.local else {**known, **past.hint(call.context, known)})
 
 
 def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Following, Verdict]:
