@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dagster_slurm.checks import build_right_sizing_check
     from dagster_slurm.components.script import SlurmScriptComponent
     from dagster_slurm.core.resources import Resources
+    from dagster_slurm.core.retries import SlurmRetryPolicy
     from dagster_slurm.environments.pixi import PixiEnvironment
     from dagster_slurm.environments.prefix import CommandPrefix
     from dagster_slurm.environments.uv import UvEnvironment
@@ -42,6 +43,7 @@ _HOMES = {
     "SlurmPipesClient": "resources.clients",
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
+    "SlurmRetryPolicy": "core.retries",
     "SlurmRunConfig": "resources.run_config",
     "SlurmScriptComponent": "components.script",
     "SlurmSessionResource": "resources.session",
@@ -65,6 +67,7 @@ __all__ = [
     "SlurmPipesClient",
     "SlurmQueueConfig",
     "SlurmResource",
+    "SlurmRetryPolicy",
     "SlurmRunConfig",
     "SlurmScriptComponent",
     "SlurmSessionResource",
