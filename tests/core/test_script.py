@@ -27,6 +27,7 @@ METER = ("python3", "-I", "-S", f"{BASE}/store/tools/bundled/meter.py")
 
 SPECS = {
     "plain": RunSpec(key=KEY, paths=RunPaths(DIRECTORY), command=("python3", "train.py")),
+    "array": RunSpec(key=KEY, paths=RunPaths(DIRECTORY), command=("python3", "train.py"), tasks=1000, concurrent=50),
     "full": RunSpec(
         key=KEY,
         paths=RunPaths(DIRECTORY),
@@ -151,7 +152,7 @@ def test_the_body_names_nothing_as_a_user_might() -> None:
     assert functions
     assert all(name.startswith("_ds_") for name in functions)
     heads = re.findall(r"(?m)^(\w+)=", head(rendered("full")))
-    assert len(heads) == 12
+    assert len(heads) == 13
     assert all(name.startswith("_ds_") for name in heads)
 
 

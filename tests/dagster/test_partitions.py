@@ -279,7 +279,8 @@ def test_each_cause_for_itself(cluster_bench: Bench, cluster: Cluster, folder: F
         thread.join()
     assert not ran.success
     rows = {
-        record.data["partition"]: record.data["cause"] for record in ran.failure.metadata["slurm/failed_partitions"].records
+        record.data["partition"]: record.data["cause"]
+        for record in ran.failure.metadata["slurm/failed_partitions"].records
     }
     expected = {"p2": "cancelled", **({"p4": "out_of_memory"} if cluster.confines_memory else {})}
     assert rows == expected
