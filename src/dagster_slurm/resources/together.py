@@ -83,7 +83,7 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         )
         for component, given in zip(asked.components, arguments, strict=True)
     ]
-    together = Together(asks=asks, on_failure=asked.on_failure, grace=round(asked.grace_period))
+    together = Together(asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period))
     if not target.local:
         _check_partitions(together, target)
     name = call_name(
