@@ -180,6 +180,7 @@ def test_a_component_that_fails_lets_the_others_go_on(any_bench: Bench, parts: P
 def test_an_exception_of_one(any_bench: Bench, parts: Parts) -> None:
     parts.pipes("prep").pipes("train", "raise ValueError('bad data')")
     found = failed(any_bench, parts)
+    assert "component train (" in found.text
     assert "ValueError: bad data" in found.text
     assert found.metadata["slurm/error"] == "PayloadRaised"
     assert found.metadata["slurm/job_id"].endswith("+1")

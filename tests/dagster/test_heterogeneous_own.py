@@ -1,4 +1,4 @@
-"""What each component has for itself: Python environment, launcher with processes of its own, files, variables, checks."""
+"""What each component has for itself: Python environment, launcher with its processes, files, variables, checks."""
 
 # No lazy annotations: Dagster wants to see the types of assets' parameters.
 
@@ -78,6 +78,7 @@ def test_spark_on_two_nodes_beside_two_ranks(cluster: Cluster, cluster_bench: Be
             payload_path=PAYLOADS / "spark_jobs.py",
             launcher=SparkLauncher(),
             resources=two,
+            extras={"folder": "."},
             environment=str(environments.spark()),
         ),
     ]
@@ -104,8 +105,12 @@ def test_files_and_variables_of_the_same_name(any_bench: Bench, parts: Parts, tm
         (tmp_path / name / "note.txt").write_text(f"note of {name}")
         parts.pipes(
             name,
-            "pipes.report_asset_materialization(metadata={'note': open('note.txt').read(), 'token': os.environ['TOKEN'],"
-            " 'other': os.environ.get('ONLY_ONE', ''), 'extra': pipes.get_extra('number')})",
+            """
+            pipes.report_asset_materialization(metadata={
+                "note": open("note.txt").read(), "token": os.environ["TOKEN"],
+                "other": os.environ.get("ONLY_ONE", ""), "extra": pipes.get_extra("number"),
+            })
+            """,
             extra_files=[tmp_path / name / "note.txt"],
             extra_env={"TOKEN": f"token of {name}", **({"ONLY_ONE": "1"} if name == "one" else {})},
             extras={"number": len(name) + len(parts.made)},
@@ -147,8 +152,6 @@ def test_an_explicit_map_with_checks_and_one_that_fails(cluster: Cluster, cluste
         "a",
         "b",
     ]
-    checks = ran.instance.all_logs(ran.result.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    keys = [
-        entry.dagster_event.event_specific_data.asset_key.to_user_string() for entry in checks if entry.dagster_event
-    ]  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue] - Dagster's data of this event
-    assert sorted(keys) == ["a", "b"]
+    found = ran.instance.all_logs(ran.result.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    data = [entry.get_dagster_event().asset_check_evaluation_data for entry in found]
+    assert sorted(item.asset_key.to_user_string() for item in data) == ["a", "b"]
