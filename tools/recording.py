@@ -1,7 +1,7 @@
 """Record a command's output as a picture that plays: ``recording.py PICTURE.svg FROM COMMAND...``.
 
-It begins with the first line that begins with FROM. Lines appear when the command printed them, pauses shortened. What names this machine (the clone, the cluster's user) is
-written as a reader would have it. The picture needs no program to play, and no other file.
+It begins with the first line that begins with FROM. Lines appear when the command printed them, pauses shortened.
+What names this machine (the clone, the cluster's user) is written as a reader would have it. The picture needs no program to play, and no other file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 WIDTH, LINE, MARGIN, LETTER = 118, 17, 14, 7.3
 #: seconds: of pauses at most, and at the end before it starts again
 PAUSE, END = 1.2, 6.0
+#: two blanks that browsers keep
+HARD = "\u00a0 "
 _COLOURS = (
     (r"^Scene \d", "#7fd7ff"),
     (r"kill -9|failed$|ran out of memory", "#ff8f8f"),
@@ -76,14 +78,14 @@ def picture(lines: list[tuple[float, str]]) -> str:
         colour = next((colour for pattern, colour in _COLOURS if re.search(pattern, text)), "#e6e6e6")
         begin = f"{100 * when / whole:.2f}"
         body.append(
-            f'<text x="{MARGIN}" y="{MARGIN + (number + 1) * LINE - 4}" fill="{colour}">{escape(text)}'
+            f'<text x="{MARGIN}" y="{MARGIN + (number + 1) * LINE - 4}" fill="{colour}">{escape(text).replace("  ", HARD)}'
             f'<animate attributeName="opacity" dur="{whole:.1f}s" repeatCount="indefinite" calcMode="discrete" '
             f'values="0;1" keyTimes="0;{float(begin) / 100:.4f}"/></text>'
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
         f'height="{height}"><rect width="100%" height="100%" rx="8" fill="#14181f"/>'
-        '<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="12" style="white-space:pre">'
+        '<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="12">'
         + "\n".join(body)
         + "</g></svg>\n"
     )
