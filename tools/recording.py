@@ -1,7 +1,8 @@
 """Record a command's output as a picture that plays: ``recording.py PICTURE.svg FROM COMMAND...``.
 
 It begins with the first line that begins with FROM. Lines appear when the command printed them, pauses shortened.
-What names this machine (the clone, the cluster's user) is written as a reader would have it. The picture needs no program to play, and no other file.
+What names this machine (the clone, the cluster's user) is written as a reader would have it. The picture
+needs no program to play, and no other file.
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def picture(lines: list[tuple[float, str]]) -> str:
     for number, (when, text) in enumerate(lines):
         colour = next((colour for pattern, colour in _COLOURS if re.search(pattern, text)), "#e6e6e6")
         begin = f"{100 * when / whole:.2f}"
+        shown = escape(text).replace("  ", HARD)
         body.append(
-            f'<text x="{MARGIN}" y="{MARGIN + (number + 1) * LINE - 4}" fill="{colour}">{escape(text).replace("  ", HARD)}'
+            f'<text x="{MARGIN}" y="{MARGIN + (number + 1) * LINE - 4}" fill="{colour}">{shown}'
             f'<animate attributeName="opacity" dur="{whole:.1f}s" repeatCount="indefinite" calcMode="discrete" '
             f'values="0;1" keyTimes="0;{float(begin) / 100:.4f}"/></text>'
         )
