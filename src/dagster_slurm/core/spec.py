@@ -24,6 +24,7 @@ _OURS = (
     "DAGSTER_SLURM_RESTART",
     "DAGSTER_SLURM_RUN_DIR",
     "DAGSTER_SLURM_SHARED_DIR",
+    "DAGSTER_SLURM_STEP_OPTIONS",
     "SLURM_EXPORT_ENV",
 )
 #: bash sets them and lets nobody else do so

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -125,9 +125,13 @@ class Session:
             self._users += 1
 
     def submit(
-        self, launch: Launch, place: Place, flags: dict[str, Any], sink: Sink
-    ) -> tuple[Submitted, Generation | None]:
+        self, work: Callable[[Generation | None], tuple[Launch, Mapping[str, Any]]], sink: Sink
+    ) -> tuple[Submitted, Generation | None, Launch]:
         """Hand a unit over, or adopt the one that has begun. May be repeated, by any process, at any time.
+
+        Args:
+            work: returns what an allocation is handed, and what that asks for; for none, if it has begun.
+            sink: hears of delays.
 
         Returns:
             The unit, and the allocation that it was handed to; none if it has begun, wherever that was.
@@ -137,14 +141,17 @@ class Session:
             SubmissionRefused: Slurm will not take it.
             HostError, RequestFailed: as for any submission.
         """
+        launch, flags = work(None)
         found, _ = self._host.request("inspect", dir=launch.directory, say=sink.absent)
         if found["claim"] and found["claim"] != CANCELLED:
-            return adopted(dict(found, adopted=True), doubtful=False), None
+            return adopted(dict(found, adopted=True), doubtful=False), None, launch
         while True:
-            generation = self._acquire(place, sink)
-            unit = {"session": generation.launch.directory, "holder": generation.job, "flags": flags}
+            generation = self._acquire(Place(launch.base, launch.spec.sync), sink)
+            launch, flags = work(generation)
+            unit = {"session": generation.launch.directory, "holder": generation.job, "flags": dict(flags)}
+            launch = replace(launch, unit=unit)
             try:
-                return submit(self._host, Step(), replace(launch, unit=unit), sink), generation
+                return submit(self._host, Step(), launch, sink), generation, launch
             except SessionOver as over:
                 generation.closed = over.message
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts
 
 from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import RunPaths
-from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Place, plan
-from dagster_slurm.engine.sessions import Generation, Moved
+from dagster_slurm.engine.plan import plan
 from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.unit_run import UnitRun, Work
 from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
 from dagster_slurm.pipes import handles
@@ -32,8 +28,6 @@ from dagster_slurm.pipes.launching import announce, collected, error_of, log_of,
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
 from dagster_slurm.pipes.warmth import beside, warm_cluster
-
-Look = Callable[[Tracked], None]
 
 
 def run(target: Target, call: Call) -> CompletedRun:
@@ -82,40 +76,20 @@ def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) ->
     deadline = Deadline(target, launch, telling, call.poll_timeout)
     telling.on_delay = deadline.check
     try:
-        while True:
-            submitted, generation = _hand_in(target, call, launch, telling)
-            look = target.session.watch(generation) if target.session is not None else None
-            following = Following(target.host, target.scheduler, launch, submitted, telling)
-            deadline.following = following
-            try:
-                verdict = following.verdict(on_tick=partial(_tick, deadline, look, following))
-                if target.session is not None:
-                    target.session.refuse_what_never_began(generation, following.tracked)
-            except Moved as moved:
-                call.context.log.warning(f"The work waits, and goes to another allocation: {moved}.")
-            else:
-                return submitted, following, verdict
+        if target.session is None:
+            submitted = submit(target.host, target.scheduler, launch, telling)
+            announce(call.context, target, submitted)
+            following = deadline.following = Following(target.host, target.scheduler, launch, submitted, telling)
+            return submitted, following, following.verdict(on_tick=deadline.check)
+        asked = flags(launch.spec.key, launch.spec.resources, *run_and_step(call.context))
+        unit = UnitRun(target.session, target.host, Work(launch, asked), telling)
+        submitted = unit.hand_in()
+        if not unit.handed_over:
+            announce(call.context, target, submitted)
+        deadline.following = unit
+        verdict = unit.verdict(on_tick=deadline.check)
     except INTERRUPTS:
         with capture_interrupts():  # a second signal must not keep us from cancelling
             end_or_leave(call.context, target, launch, submitted, forward=call.forward_termination)
         raise
-
-
-def _hand_in(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Generation | None]:
-    """Submit the launch, or hand it to the session; return which allocation of that has it."""
-    session = target.session
-    if session is None:
-        submitted = submit(target.host, target.scheduler, launch, telling)
-        announce(call.context, target, submitted)
-        return submitted, None
-    asked = flags(launch.spec.key, launch.spec.resources, *run_and_step(call.context))
-    submitted, generation = session.submit(launch, Place(launch.base, launch.spec.sync), asked, telling)
-    if generation is None:
-        announce(call.context, target, submitted)
-    return submitted, generation
-
-
-def _tick(deadline: Deadline, look: Look | None, following: Following) -> None:
-    deadline.check()
-    if look is not None:
-        look(following.tracked)
+    return unit.submitted or submitted, unit.following, verdict

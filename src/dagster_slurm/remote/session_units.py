@@ -6,16 +6,19 @@ order is kept and the controller is not asked by many at once.
 
 import json
 import os
+import re
 import subprocess
 import time
 from typing import Any, Dict, List, Optional, Set
 
 from . import rundir
+from .session_steps import end_steps
 from .session_words import refusal, srun
 
 #: starts of steps in a second at most: each costs the controller something
 STARTS_PER_SECOND = 5
 _MARK = b"=unit= "
+_CLEAN = re.compile(r'"event":"exit".*"signalled":false')
 #: how often a start is tried that the controller did not answer
 _TRIES = 5
 
@@ -27,6 +30,8 @@ class Unit:
         self.directory = str(item["dir"])
         self.flags: Dict[str, Any] = item["flags"]
         self.step = ""
+        #: where its script runs
+        self.node = ""
         self.nodes: Set[str] = set()
         self.excluded: List[str] = []
         self.tries = 0
@@ -45,6 +50,10 @@ class Unit:
     def ended(self) -> bool:
         """Whether its record says how it ended."""
         return '"event":"exit"' in rundir.read_text(self.file(rundir.RECORD))
+
+    def ended_by_itself(self) -> bool:
+        """Whether its record says that nobody ended it."""
+        return bool(_CLEAN.search(rundir.read_text(self.file(rundir.RECORD))))
 
     def write(self, event: str, **fields: Any) -> None:
         """Append a line to its record."""
@@ -66,8 +75,9 @@ class Unit:
         self.rest = lines.pop()
         for line in lines:
             if line.startswith(_MARK):
-                self.step, node = line[len(_MARK) :].decode().split()
+                self.step, node, task = line[len(_MARK) :].decode().split()
                 self.nodes.add(node)
+                self.node = node if task == "0" else self.node
             else:
                 self._log(line + b"\n")
 
@@ -152,15 +162,16 @@ class Units:
         if unit.claimed():
             return
         unit.write("note", facts=facts)
-        argv = srun(self._job, unit.flags, self._share, sorted({*unit.excluded, *self._broken}))
+        memory = int(unit.flags.get("mem") or self._share * int(unit.flags["cpus"]))
+        argv = srun(self._job, unit.flags, memory, sorted({*unit.excluded, *self._broken}))
         with open(unit.file("slurm.log"), "ab") as log:
             unit.process = subprocess.Popen(
-                [*argv, "bash", self._script, unit.directory],
+                [*argv, "bash", self._script, unit.directory, unit.flags["gres"]],
                 stdin=subprocess.PIPE if int(unit.flags["nodes"]) > 1 else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=unit.directory,
-                env=self._environment,
+                env=dict(self._environment, SLURM_MEM_PER_NODE=str(memory)),
                 start_new_session=True,  # TERM to srun would kill its step at once
             )
         if unit.process.stdout is not None:
@@ -187,6 +198,8 @@ class Units:
         if unit.claimed():
             if rundir.read_text(unit.file(rundir.CLAIM)).strip() == unit.step and not unit.ended():
                 self._speak_for(unit, code)
+            if unit.step and not unit.ended_by_itself():
+                end_steps(unit.directory, self._job)
             return
         why = refusal(unit.log())
         if why.kind == "over":

@@ -91,11 +91,6 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
         else _on_target(arguments, surroundings.scripts())
     )
     if target.session is not None:
-        if arguments.launcher.programs():
-            raise ConfigurationError(
-                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
-                hint='Use mode="slurm" for this asset, or BashLauncher().',
-            )
         _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
     return Ask(
         payload=payload,
