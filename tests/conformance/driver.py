@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dagster_slurm.core.observations import Event
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
-from dagster_slurm.core.tracker import Event, Tracked
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.host import Host

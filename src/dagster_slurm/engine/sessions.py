@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dagster_slurm.core.tracker import Event, Tracked
+from dagster_slurm.core.observations import Event
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine import previous
 from dagster_slurm.engine.answers import SessionOver
