@@ -47,7 +47,7 @@ class UnitRun:
     ) -> None:
         self._session = session
         self._host = host
-        self._work = (lambda _: work) if isinstance(work, Work) else work
+        self._work = work
         self._sink = sink
         self._generation: Generation | None = None
         self._following: Following | None = None
@@ -121,5 +121,5 @@ class UnitRun:
         return verdict
 
     def _work_for(self, generation: Generation | None) -> tuple[Launch, Mapping[str, Any]]:
-        work = self._work(generation)
+        work = self._work if isinstance(self._work, Work) else self._work(generation)
         return work.launch, work.flags

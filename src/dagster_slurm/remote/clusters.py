@@ -34,11 +34,11 @@ def read(scope: str) -> State:
 
 
 @contextlib.contextmanager
-def change(scope: str) -> Generator[State, None, None]:
-    """Change what is known of a scope; nobody else does meanwhile."""
+def change(scope: str, wait: float = _LOCK_WAIT) -> Generator[State, None, None]:
+    """Change what is known of a scope; nobody else does meanwhile. ``wait``: seconds for which others may."""
     rundir.make_private(scope)
     path = os.path.join(scope, FILE)
-    with rundir.lock(path + ".lock", _LOCK_WAIT):
+    with rundir.lock(path + ".lock", wait):
         state = read(scope)
         before = json.dumps(state, sort_keys=True)
         yield state

@@ -36,6 +36,11 @@ class Unit:
         self.excluded: List[str] = []
         self.tries = 0
         self.not_before = 0.0
+        self.since = 0.0
+        #: it keeps a cluster, and is no work by itself
+        self.background = "cluster" in self.flags
+        #: the run directory of the cluster that it uses, beside which it runs
+        self.beside = str(self.flags.get("beside") or "")
         self.process: "Optional[subprocess.Popen[bytes]]" = None
         self.rest = b""
 
@@ -142,19 +147,44 @@ class Units:
         """Return what to listen to."""
         return [unit.process.stdout.fileno() for unit in self.running if unit.process and unit.process.stdout]
 
+    def working(self) -> List[Unit]:
+        """Return the work that runs."""
+        return [unit for unit in self.running if not unit.background]
+
+    def wanted(self) -> List[Unit]:
+        """Return the work that waits."""
+        return [unit for unit in self.waiting if not unit.background]
+
     def busy_nodes(self) -> int:
-        """Return how many nodes have work."""
-        return len({node for unit in self.running for node in unit.nodes})
+        """Return how many nodes have work; those of a cluster are at work for whoever uses it."""
+        used = {unit.beside for unit in self.running}
+        at_work = [unit for unit in self.running if not unit.background or unit.directory in used]
+        return len({node for unit in at_work for node in unit.nodes})
+
+    def stuck_since(self, now: float) -> float:
+        """Return for how many seconds a unit has waited for what others have."""
+        return max((now - unit.since for unit in self.running if not unit.step and not unit.beside), default=0.0)
 
     def ready(self, now: float) -> Optional[Unit]:
         """Return the unit that may be started now."""
-        if not self.waiting or self.over or any(not unit.step for unit in self.running):
+        if self.over or (len(self._starts) == STARTS_PER_SECOND and now - self._starts[0] < 1.0):
             return None
-        if self._most is not None and len(self.running) >= self._most:
+        full = self._most is not None and len(self.working()) >= self._most
+        # one that uses a cluster takes nothing that others could wait for, and so waits for nobody
+        for unit in self.waiting:
+            if unit.beside and not full and unit.not_before <= now and self._can_be_beside(unit):
+                return unit
+        first = next((unit for unit in self.waiting if not unit.beside), None)
+        if first is None or first.not_before > now or (full and not first.background):
             return None
-        if len(self._starts) == STARTS_PER_SECOND and now - self._starts[0] < 1.0:
-            return None
-        return self.waiting[0] if self.waiting[0].not_before <= now else None
+        return None if any(not unit.step for unit in self.running if not unit.beside) else first
+
+    def _can_be_beside(self, unit: Unit) -> bool:
+        """Whether its cluster runs, or (which it will say itself) is gone."""
+        for other in self.running + self.waiting:
+            if other.directory == unit.beside:
+                return bool(other.node)
+        return True
 
     def start(self, unit: Unit, now: float, facts: Dict[str, Any]) -> None:
         """Start a unit as a step, unless it has begun elsewhere or was cancelled."""
@@ -163,7 +193,9 @@ class Units:
             return
         unit.write("note", facts=facts)
         memory = int(unit.flags.get("mem") or self._share * int(unit.flags["cpus"]))
-        argv = srun(self._job, unit.flags, memory, sorted({*unit.excluded, *self._broken}))
+        node = next((other.node for other in self.running if other.directory == unit.beside), "")
+        argv = srun(self._job, unit.flags, memory, sorted({*unit.excluded, *self._broken}), node)
+        unit.since = now
         with open(unit.file("slurm.log"), "ab") as log:
             unit.process = subprocess.Popen(
                 [*argv, "bash", self._script, unit.directory, unit.flags["gres"]],
@@ -212,6 +244,8 @@ class Units:
             self.waiting.insert(0, unit)
         else:
             rundir.claim(unit.directory, self._job)
+            if unit.background:  # whoever waits for the cluster reads that
+                unit.write("note", fault=why.text)
             self._write_end(unit, code if code > 0 else 1, False, "session", why.text)
 
     def _speak_for(self, unit: Unit, code: int) -> None:
