@@ -16,9 +16,9 @@ from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
+from dagster_slurm.engine.groundwork import support
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import support
 from dagster_slurm.engine.session_launch import SessionAsk
 from dagster_slurm.engine.sessions import Session
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit
