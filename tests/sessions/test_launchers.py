@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dagster_slurm import BashLauncher, ComputeResource, RayLauncher, Resources, SlurmSessionResource, SparkLauncher
+from dagster_slurm import BashLauncher, RayLauncher, Resources, SparkLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from testcluster import Cluster
 from tests.conformance.driver import until
-from tests.dagster.conftest import DAGSTERS, on
+from tests.dagster.conftest import DAGSTERS
 from tests.launchers import environments, traces
-from tests.launchers.conftest import Outcome, Stage
+from tests.launchers.conftest import Stage
+from tests.sessions.stages import end_all, place_on, ran, stage_in
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings(DAGSTERS)]
 ONE_GPU = Resources(nodes=2, cpus=1, gpus_per_node=1)
@@ -27,45 +24,16 @@ TWO_GPUS = replace(ONE_GPU, gpus_per_node=2)
 
 @pytest.fixture(scope="module")
 def place(cluster: Cluster) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="session-", dir=cluster.home))
-    (folder / "shared").mkdir()
-    user = pwd.getpwnam(cluster.user)
-    for path in (folder, folder / "shared"):
-        os.chown(path, user.pw_uid, user.pw_gid)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def compute(cluster: Cluster, place: Path) -> Iterator[ComputeResource]:
-    """One session for all tests: two nodes with four CPUs and four GPUs each."""
-    session = SlurmSessionResource(
-        name=f"launchers-{os.getpid()}",
-        partition="gpu",
-        num_nodes=2,
-        cpus=4,
-        mem=3000,
-        gpus_per_node=4,
-        time_limit=20,
-        idle_timeout=120,
-    )
-    slurm = on(cluster, remote_base=str(place / "base")).slurm
-    yield ComputeResource(mode="slurm-session", slurm=slurm, session=session)
-    cluster.admin(["scancel", f"--user={cluster.user}", "--partition=gpu"])
+    with place_on(cluster) as folder:
+        yield folder
+        end_all(cluster, folder)
 
 
 @pytest.fixture
-def stage(
-    compute: ComputeResource, cluster: Cluster, place: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Stage]:
-    yield Stage(compute, place / "shared", cluster, capsys, place)
-    for path in (place / "shared").iterdir():
-        path.unlink() if path.is_file() else shutil.rmtree(path)
-
-
-def ran(outcome: Outcome) -> Outcome:
-    assert outcome.failure is None, outcome.error
-    return outcome
+def stage(cluster: Cluster, place: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+    """One session for all tests: two nodes with four CPUs and four GPUs each."""
+    with stage_in(cluster, place, capsys, {}, partition="gpu", num_nodes=2, cpus=4, mem=3000, gpus_per_node=4) as found:
+        yield found
 
 
 def steps(stage: Stage) -> set[str]:

@@ -95,6 +95,11 @@ class Generation:
         """Whether its agent is at work, as far as is known."""
         return self.following.tracked.started
 
+    @property
+    def share(self) -> int:
+        """MiB that go with each of its CPUs; 0 as long as it has not said so."""
+        return int(self.following.tracked.record.facts.get("session_share_mib", 0))
+
     def why_over(self) -> str:
         """Return why it takes no more work; nothing as long as it does."""
         said = self.closed or str(self.following.tracked.record.facts.get("closed", ""))
@@ -148,10 +153,10 @@ class Session:
             return adopted(dict(found, adopted=True), doubtful=False), None, launch
         while True:
             generation = self._acquire(Place(launch.base, launch.spec.sync), sink)
-            launch, flags = work(generation)
-            unit = {"session": generation.launch.directory, "holder": generation.job, "flags": dict(flags)}
-            launch = replace(launch, unit=unit)
             try:
+                launch, flags = work(generation)
+                unit = {"session": generation.launch.directory, "holder": generation.job, "flags": dict(flags)}
+                launch = replace(launch, unit=unit)
                 return submit(self._host, Step(), launch, sink), generation, launch
             except SessionOver as over:
                 generation.closed = over.message

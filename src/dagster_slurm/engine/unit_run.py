@@ -51,6 +51,7 @@ class UnitRun:
         self._sink = sink
         self._generation: Generation | None = None
         self._following: Following | None = None
+        self._launch: Launch | None = None
         self.submitted: Submitted | None = None
 
     def hand_in(self) -> Submitted:
@@ -61,8 +62,8 @@ class UnitRun:
             SubmissionRefused: Slurm will not take it.
             HostError, RequestFailed: as for any submission.
         """
-        submitted, self._generation, launch = self._session.submit(self._work_for, self._sink)
-        self._following = Following(self._host, Step(), launch, submitted, self._sink)
+        submitted, self._generation, self._launch = self._session.submit(self._work_for, self._sink)
+        self._following = Following(self._host, Step(), self._launch, submitted, self._sink)
         self.submitted = submitted
         return submitted
 
@@ -70,6 +71,12 @@ class UnitRun:
     def handed_over(self) -> bool:
         """Whether it was handed to an allocation, in which it may have to wait; else it had begun before."""
         return self._generation is not None
+
+    @property
+    def launch(self) -> Launch:
+        """What was handed over last."""
+        assert self._launch is not None, "hand it in first"  # noqa: S101 - a fault in the caller
+        return self._launch
 
     @property
     def following(self) -> Following:

@@ -40,6 +40,11 @@ def flags(key: LaunchKey, asked: Resources, run: str, step: str) -> dict[str, An
     }
 
 
+def beside(asked: dict[str, Any], cluster: str) -> dict[str, Any]:
+    """Return what a unit asks for that uses a warm cluster (its run directory): a place on the cluster's first node."""
+    return {**asked, "nodes": 1, "gres": "none", "beside": cluster}
+
+
 def decided(asked: Resources, queue: Resources) -> list[str]:
     """Return what a unit asks for although the allocation decides it; what the queue says for all is no wish."""
     return [name for name in _DECIDED if getattr(asked, name) not in (None, getattr(queue, name))]

@@ -10,14 +10,12 @@ from dagster_slurm.core.spec import RunPaths
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import plan
 from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
-from dagster_slurm.engine.unit_run import UnitRun, Work
-from dagster_slurm.engine.units import flags
+from dagster_slurm.engine.unit_run import UnitRun
 from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
 from dagster_slurm.pipes import handles
-from dagster_slurm.pipes.attendance import attending, run_and_step
+from dagster_slurm.pipes.attendance import attending
 from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
@@ -25,9 +23,10 @@ from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, collected, error_of, log_of, where
+from dagster_slurm.pipes.planning import Planning
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
-from dagster_slurm.pipes.warmth import beside, warm_cluster
+from dagster_slurm.pipes.warmth import beside
 
 
 def run(target: Target, call: Call) -> CompletedRun:
@@ -54,13 +53,25 @@ def _run(target: Target, call: Call) -> CompletedRun:
     injector = ContextFile(paths.context, call.context)
     with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
         telling = Telling(call.context, reader, local=target.local)
-        variables = session.get_bootstrap_env_vars()
-        warm = warm_cluster(target, call, place, key, telling)
-        launch = plan(call.ask, key, place, bootstrap=variables, context=injector.content, warm=warm)
+        planning = Planning(
+            target=target,
+            call=call,
+            place=place,
+            key=key,
+            variables=session.get_bootstrap_env_vars(),
+            context=injector.content,
+            sink=telling,
+        )
+        launch = planning.launch()
         handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
         for remark in launch.remarks:
             call.context.log.warning(remark)
-        submitted, following, verdict = _to_the_end(target, call, launch, telling)
+        if target.session is None:
+            submitted, following, verdict = _to_the_end(target, call, launch, telling)
+        else:
+            unit = UnitRun(target.session, target.host, planning.work, telling)
+            submitted, following, verdict = _to_the_end(target, call, launch, telling, unit)
+            launch = unit.launch
         telling.echo.finish()
         exception = reader.finish(following.tracked.record.restart, success=verdict.success)
         ended = Ended(following.tracked, verdict, launch.spec.resources, launch.directory, submitted.time)
@@ -71,18 +82,18 @@ def _run(target: Target, call: Call) -> CompletedRun:
         return CompletedRun(session, facts(ended))
 
 
-def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Following, Verdict]:
+def _to_the_end(
+    target: Target, call: Call, launch: Launch, telling: Telling, unit: UnitRun | None = None
+) -> tuple[Submitted, Following, Verdict]:
     submitted: Submitted | None = None
     deadline = Deadline(target, launch, telling, call.poll_timeout)
     telling.on_delay = deadline.check
     try:
-        if target.session is None:
+        if unit is None:
             submitted = submit(target.host, target.scheduler, launch, telling)
             announce(call.context, target, submitted)
             following = deadline.following = Following(target.host, target.scheduler, launch, submitted, telling)
             return submitted, following, following.verdict(on_tick=deadline.check)
-        asked = flags(launch.spec.key, launch.spec.resources, *run_and_step(call.context))
-        unit = UnitRun(target.session, target.host, Work(launch, asked), telling)
         submitted = unit.hand_in()
         if not unit.handed_over:
             announce(call.context, target, submitted)

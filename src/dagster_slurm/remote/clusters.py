@@ -13,6 +13,8 @@ from typing import Any, Dict, Generator, List
 from . import rundir
 from .direct import start_time
 
+#: of a session
+FOLDER = "clusters"
 FILE = "clusters.json"
 State = Dict[str, Any]
 Entry = Dict[str, Any]

@@ -47,7 +47,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     Raises:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
     """
-    reuse = _reuse(settings, target)
+    reuse = _reuse(settings)
     return Call(
         context=context,
         ask=ask_for(context, arguments, settings, target),
@@ -108,7 +108,7 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
     )
 
 
-def _reuse(settings: Settings, target: Target) -> float | None:
+def _reuse(settings: Settings) -> float | None:
     if not check_tolerance(settings.cluster_reuse_tolerance):
         raise ConfigurationError(
             f"cluster_reuse_tolerance={settings.cluster_reuse_tolerance!r} is not a part of a whole",
@@ -116,11 +116,6 @@ def _reuse(settings: Settings, target: Target) -> float | None:
         )
     if not settings.enable_cluster_reuse:
         return None
-    if target.session is not None:
-        raise ConfigurationError(
-            'enable_cluster_reuse=True does not work in mode="slurm-session" in this version yet',
-            hint="Leave it out: each asset of the session starts a cluster of its own.",
-        )
     return settings.cluster_reuse_tolerance
 
 
