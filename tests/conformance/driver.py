@@ -206,6 +206,7 @@ class Rig:
         turns: makes the taking of turns.
         backstage: the fake, or the real cluster.
         session: what the session asks for that work is handed to; none: each launch is a job.
+        asked: the arguments of that, for other processes.
     """
 
     kind: str
@@ -217,6 +218,7 @@ class Rig:
     backstage: Any = None
     resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
     session: SessionAsk | None = None
+    asked: dict[str, Any] = field(default_factory=dict[str, Any])
     hosts: list[Host] = field(default_factory=list[Host])
     plays: list[Play] = field(default_factory=list[Play])
     closed: bool = False
