@@ -50,7 +50,9 @@ class Session:
         share = memory // cpus if cpus else 0
         self._share = share
         largest = max((group[2] for group in found), default=0)
-        self._units = Units(job, script, share, largest, self._settings["most"], environment)
+        self._units = Units(
+            job, script, share=share, largest=largest, most=self._settings["most"], environment=environment
+        )
         self._clusters = Clusters(self._units)
         self._nodes = int(os.environ.get("SLURM_JOB_NUM_NODES") or 1)
         self._offset, self._rest, self._leases = 0, b"", -1

@@ -117,7 +117,7 @@ class Units:
     """
 
     def __init__(
-        self, job: str, script: str, share: int, largest: int, most: Optional[int], environment: Dict[str, str]
+        self, job: str, script: str, *, share: int, largest: int, most: Optional[int], environment: Dict[str, str]
     ) -> None:
         self._job = job
         self._script = script
