@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.engine.ask import Place
@@ -43,16 +44,21 @@ class Planning:
     def launch(self) -> Launch:
         """Return what to submit; in a session, what it is as long as no allocation has it."""
         warm = None if self.target.session else warm_cluster(self.target, self.call, self.place, self.key, self.sink)
-        return self._planned(warm)
+        return self._planned(warm) if warm else self._without_one
 
     def work(self, generation: Generation | None) -> Work:
         """Return what an allocation of the session is handed, with a warm cluster of its own; see :class:`UnitRun`."""
         warm = generation and warm_cluster(
             self.target, self.call, self.place, self.key, self.sink, generation=generation
         )
-        launch = self._planned(warm)
+        launch = self._planned(warm) if warm else self._without_one
         asked = flags(launch.spec.key, launch.spec.resources, *run_and_step(self.call.context))
         return Work(launch, beside(asked, warm.directory) if warm else asked)
+
+    @cached_property
+    def _without_one(self) -> Launch:
+        """With a cluster of its own, if the launcher starts one: the same wherever it is handed to."""
+        return self._planned(None)
 
     def _planned(self, warm: Taken | None) -> Launch:
         return plan(self.call.ask, self.key, self.place, bootstrap=self.variables, context=self.context, warm=warm)
