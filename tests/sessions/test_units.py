@@ -106,7 +106,7 @@ def test_three_units_with_a_gpu_see_three_gpus(session: Callable[..., Rig]) -> N
 
 def test_a_unit_on_two_nodes(session: Callable[..., Rig]) -> None:
     rig = session(nodes=3)
-    played = rig.run("echo $SLURM_JOB_NUM_NODES; srun --overlap --mem=50 --gres=none -N2 -n2 hostname | wc -l", nodes=2)
+    played = rig.run("echo $SLURM_JOB_NUM_NODES; srun $DAGSTER_SLURM_STEP_OPTIONS -N2 -n2 hostname | wc -l", nodes=2)
     assert played.heard.stdout.decode().split() == ["2", "2"]
     assert played.tracked.record.start is not None
     assert played.tracked.record.start.count == 2
