@@ -73,6 +73,7 @@ def test_what_finds_no_memory_waits(rig: Rig) -> None:
     first = rig.begin(UNTIL_GO, mem=800)
     first.until_begun()
     second = rig.begin("true", mem=800)
+    until(lambda: queued(second))
     until(lambda: "Memory required" in (second.directory / "slurm.log").read_text())
     assert not second.over
     first.go()
