@@ -1,21 +1,29 @@
-"""``login`` and ``logout``; what they do with a real host is in tests/transport and tests/conformance/test_logins.py."""
+"""``login`` and ``logout``; with real hosts they are in tests/transport and tests/conformance/test_logins.py."""
 
 from __future__ import annotations
+
+import uuid
 
 import pytest
 
 from tests.cli.conftest import invoke
 
 
-def test_nobody_is_there_to_log_in_to() -> None:
-    printed = invoke("login", "no-such-host.invalid", code=1).output
-    assert "no-such-host.invalid" in printed
+@pytest.fixture
+def nowhere() -> str:
+    """A host that nobody tried before: refusals are remembered."""
+    return f"no-such-host-{uuid.uuid4().hex[:8]}.invalid"
+
+
+def test_nobody_is_there(nowhere: str) -> None:
+    printed = invoke("login", nowhere, code=1).output
+    assert f"There is no host '{nowhere}'" in printed
     assert "What to do:" in printed
     assert "Traceback" not in printed
 
 
-def test_no_connection_to_close() -> None:
-    assert "No connection of ours to" in invoke("logout", "no-such-host.invalid").output
+def test_no_connection_to_close(nowhere: str) -> None:
+    assert f"{nowhere} is open" in invoke("logout", nowhere).output
 
 
 @pytest.mark.parametrize("command", ["login", "logout"])
