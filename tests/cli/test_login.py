@@ -17,7 +17,7 @@ def nowhere() -> str:
 
 def test_nobody_is_there(nowhere: str) -> None:
     printed = invoke("login", nowhere, code=1).output
-    assert f"There is no host '{nowhere}'" in printed
+    assert f"The connection to {nowhere} was not opened" in printed
     assert "What to do:" in printed
     assert "Traceback" not in printed
 
