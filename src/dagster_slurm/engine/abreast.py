@@ -9,6 +9,7 @@ from dagster_slurm.core.observations import Event
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Sink
+from dagster_slurm.engine.unit_run import UnitRun
 from dagster_slurm.errors import HostError, SubmissionDelayed
 
 
@@ -66,8 +67,8 @@ class Abreast:
         followings: the runs.
     """
 
-    def __init__(self, followings: Sequence[Following] = ()) -> None:
-        self._followings: list[Following] = []
+    def __init__(self, followings: Sequence[Following | UnitRun] = ()) -> None:
+        self._followings: list[Following | UnitRun] = []
         self._new: list[int] = []
         self._verdicts: dict[int, Verdict] = {}
         self._errors: list[BaseException] = []
@@ -76,7 +77,7 @@ class Abreast:
         for following in followings:
             self.add(following)
 
-    def add(self, following: Following) -> int:
+    def add(self, following: Following | UnitRun) -> int:
         """Follow one more run; return its number."""
         number = len(self._followings)
         self._followings.append(following)
@@ -116,7 +117,7 @@ class Abreast:
         """Let the threads end."""
         self._abandoned = True
 
-    def _follow(self, number: int, following: Following) -> None:
+    def _follow(self, number: int, following: Following | UnitRun) -> None:
         try:
             verdict = following.verdict(on_tick=self._tick)
         except _Abandoned:
