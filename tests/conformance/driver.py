@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,15 @@ from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
-from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.groundwork import support
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.session_launch import SessionAsk
-from dagster_slurm.engine.sessions import Generation, Moved, Session
+from dagster_slurm.engine.sessions import Session
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit
 from dagster_slurm.engine.turns import Turns
+from dagster_slurm.engine.unit_run import UnitRun, Work
 from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.schedulers.scheduler import Scheduler
@@ -101,7 +99,7 @@ class Play:
         self.launch = launch
         self.heard = heard
         self.submitted: Submitted | None = None
-        self.following: Following | None = None
+        self.following: Following | UnitRun | None = None
         self._played: Played | None = None
         self._error: BaseException | None = None
         self._rig = rig
@@ -159,18 +157,17 @@ class Play:
         return self._error
 
     def _follow(self) -> Verdict:
-        while True:
-            self.submitted, generation = self._rig.hand_in(self._host, self.launch, self.heard)
-            following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
-            self.following = following
-            if self._rig.session is None:
-                return following.verdict()
-            session = self._rig.session_of(self._host)
-            look = partial(_look, session.watch(generation), following)
-            with contextlib.suppress(Moved):
-                verdict = following.verdict(on_tick=look)
-                session.refuse_what_never_began(generation, following.tracked)
-                return verdict
+        if self._rig.session is None:
+            self.submitted = submit(self._host, self._rig.scheduler, self.launch, self.heard)
+            self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
+            return self.following.verdict()
+        unit = UnitRun(self._rig.session_of(self._host), self._host, self._rig.work(self.launch), self.heard)
+        self.submitted = unit.hand_in()
+        self.following = unit
+        try:
+            return unit.verdict()
+        finally:
+            self.submitted = unit.submitted
 
     def _run(self) -> None:
         begun = time.monotonic()
@@ -185,10 +182,6 @@ class Play:
             self._played = Played(verdict, self.heard, tracked, self.submitted, self.launch, seconds)
         except BaseException as error:  # noqa: BLE001 - handed to the test's thread
             self._error = error
-
-
-def _look(watch: Callable[[Tracked], None], following: Following) -> None:
-    watch(following.tracked)
 
 
 @dataclass
@@ -241,13 +234,16 @@ class Rig:
             self.session_of(host).leave("run", "step", [])
             until(lambda: not self.session_of(host).followed)
 
-    def hand_in(self, host: Host, launch: Launch, heard: Heard) -> tuple[Submitted, Generation | None]:
-        """Submit a launch, or hand it to the session; return also which allocation has it."""
+    def hand_in(self, launch: Launch) -> Submitted:
+        """Submit a launch, or hand it to the session, and follow it no further."""
         if self.session is None:
-            return submit(host, self.scheduler, launch, heard), None
-        session = self.session_of(host)
-        asked = flags(launch.spec.key, launch.spec.resources, launch.spec.key.run_id, launch.spec.key.step_key)
-        return session.submit(launch, Place(launch.base), asked, heard)
+            return submit(self.host, self.scheduler, launch, Heard())
+        return UnitRun(self.session_of(self.host), self.host, self.work(launch), Heard()).hand_in()
+
+    def work(self, launch: Launch) -> Work:
+        """What a session is handed for a launch."""
+        key = launch.spec.key
+        return Work(launch, flags(key, launch.spec.resources, key.run_id, key.step_key))
 
     def another_host(self) -> Host:
         """The host, as another process would see it."""

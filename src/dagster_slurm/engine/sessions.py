@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,6 +95,11 @@ class Generation:
         """Whether its agent is at work, as far as is known."""
         return self.following.tracked.started
 
+    @property
+    def share(self) -> int:
+        """MiB that go with each of its CPUs; 0 as long as it has not said so."""
+        return int(self.following.tracked.record.facts.get("session_share_mib", 0))
+
     def why_over(self) -> str:
         """Return why it takes no more work; nothing as long as it does."""
         said = self.closed or str(self.following.tracked.record.facts.get("closed", ""))
@@ -126,9 +131,13 @@ class Session:
             self._users += 1
 
     def submit(
-        self, launch: Launch, place: Place, flags: dict[str, Any], sink: Sink
-    ) -> tuple[Submitted, Generation | None]:
+        self, work: Callable[[Generation | None], tuple[Launch, Mapping[str, Any]]], sink: Sink
+    ) -> tuple[Submitted, Generation | None, Launch]:
         """Hand a unit over, or adopt the one that has begun. May be repeated, by any process, at any time.
+
+        Args:
+            work: returns what an allocation is handed, and what that asks for; for none, if it has begun.
+            sink: hears of delays.
 
         Returns:
             The unit, and the allocation that it was handed to; none if it has begun, wherever that was.
@@ -138,14 +147,17 @@ class Session:
             SubmissionRefused: Slurm will not take it.
             HostError, RequestFailed: as for any submission.
         """
+        launch, flags = work(None)
         found, _ = self._host.request("inspect", dir=launch.directory, say=sink.absent)
         if found["claim"] and found["claim"] != CANCELLED:
-            return adopted(dict(found, adopted=True), doubtful=False), None
+            return adopted(dict(found, adopted=True), doubtful=False), None, launch
         while True:
-            generation = self._acquire(place, sink)
-            unit = {"session": generation.launch.directory, "holder": generation.job, "flags": flags}
+            generation = self._acquire(Place(launch.base, launch.spec.sync), sink)
             try:
-                return submit(self._host, Step(), replace(launch, unit=unit), sink), generation
+                launch, flags = work(generation)
+                unit = {"session": generation.launch.directory, "holder": generation.job, "flags": dict(flags)}
+                launch = replace(launch, unit=unit)
+                return submit(self._host, Step(), launch, sink), generation, launch
             except SessionOver as over:
                 generation.closed = over.message
 

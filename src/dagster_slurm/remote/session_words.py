@@ -60,24 +60,25 @@ def _count(ids: str) -> int:
     return total
 
 
-def srun(job: str, flags: Dict[str, Any], share: int, excluded: List[str]) -> List[str]:
+def srun(job: str, flags: Dict[str, Any], memory: int, excluded: List[str], beside: str = "") -> List[str]:
     """Return the command that starts a unit. All is said: what is not, srun would take from the allocation.
 
     Args:
         job: the allocation.
         flags: what the unit asks for.
-        share: MiB that go with each CPU, for a unit that says nothing of memory.
+        memory: MiB on each of its nodes.
         excluded: nodes that could start nothing.
+        beside: the node of the cluster that it uses: it runs there, out of Slurm's reckoning.
     """
     nodes_, cpus = int(flags["nodes"]), int(flags["cpus"])
-    memory = flags.get("mem") or share * cpus
-    argv = ["srun", "--jobid=" + job, "--exact", "--nodes=%d" % nodes_, "--ntasks=%d" % nodes_]
+    how = ["--overlap", "--nodelist=" + beside] if beside else ["--exact"]
+    argv = ["srun", "--jobid=" + job, *how, "--nodes=%d" % nodes_, "--ntasks=%d" % nodes_]
     argv += ["--ntasks-per-node=1", "--cpus-per-task=%d" % cpus, "--mem=%dM" % memory, "--gres=" + flags["gres"]]
     argv += ["--mpi=none", "--cpu-bind=none", "--kill-on-bad-exit=0", "--job-name=" + flags["name"]]
     if nodes_ == 1:
         argv.append("--input=none")
     if flags.get("minutes"):
         argv.append("--time=%d" % flags["minutes"])
-    if excluded:
+    if excluded and not beside:
         argv.append("--exclude=" + ",".join(excluded))
     return argv
