@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dagster_slurm.core.components import Component
-from dagster_slurm.core.observations import Tracked
 from dagster_slurm.core.record import Note, Record
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.unit_run import UnitRun
 from dagster_slurm.errors import DagsterSlurmError
@@ -76,10 +76,14 @@ class SideBySideUnits:
         members: the components, in their order.
         on_failure: ``cancel``: one that fails ends the others; ``wait``: they go on.
         grace: seconds that the others have before.
+        handed_in: hears of each that was handed over, or adopted.
     """
 
-    def __init__(self, members: Sequence[Member], *, on_failure: str, grace: float) -> None:
+    def __init__(
+        self, members: Sequence[Member], *, on_failure: str, grace: float, handed_in: Callable[[Member], None]
+    ) -> None:
         self._members = members
+        self._handed_in = handed_in
         self._by_id = {member.component.id: member for member in members}
         self._cancels = on_failure == "cancel"
         self._grace = grace
@@ -118,7 +122,9 @@ class SideBySideUnits:
         for member in self._members:
             if member.state != "waits":
                 continue
-            lost = next((other for other in self._before(member) if other.state == "is over" and not other.success), None)
+            lost = next(
+                (other for other in self._before(member) if other.state == "is over" and not other.success), None
+            )
             blamed = self._failed if self._cancels else None
             blamed = blamed or (lost and (self._failed or lost))
             if blamed is not None:
@@ -126,6 +132,7 @@ class SideBySideUnits:
             elif all(other.success for other in self._before(member)):
                 member.unit.hand_in()
                 member.state, member.begun = "runs", True
+                self._handed_in(member)
                 name = f"component {member.component.id}"
                 threading.Thread(target=self._follow, args=(member,), name=name, daemon=True).start()
 
@@ -147,16 +154,17 @@ class SideBySideUnits:
         for member in self._members:
             if member.state != "runs" or member.stopped or (member.told_at and now < member.told_at + _AGAIN):
                 continue
-            member.told_at = now
+            why = f"since component {self._failed.component.id} failed"
+            # before it is told: it may have ended, and be judged, by the time that the answer is here
+            member.told_at, member.stopped = now, f"was ended, {why}"
             try:
                 ended = member.cancel()
             except DagsterSlurmError:
-                continue  # the host is away; tried again
-            why = f"since component {self._failed.component.id} failed"
+                ended = ()  # the host is away; tried again
             if any(job.endswith(".pending") for job in ended):
                 self._over(member, f"was not started, {why}")
-            elif ended:
-                member.stopped = f"was ended, {why}"
+            elif not ended and member.state == "runs":
+                member.stopped = ""
 
     def _over(self, member: Member, why: str) -> None:
         member.stopped, member.state = why, "is over"

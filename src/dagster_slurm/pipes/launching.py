@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from dagster_slurm.core.causes import job_error, kind_of
@@ -28,8 +29,19 @@ class Tailed(Protocol):
         ...
 
 
-def where(target: Target, context: handles.Context, name: str) -> tuple[Place, LaunchKey, handles.Earlier | None]:
+Judge = Callable[[Place, LaunchKey], previous.Fate]
+
+
+def where(
+    target: Target, context: handles.Context, name: str, fate: Judge | None = None
+) -> tuple[Place, LaunchKey, handles.Earlier | None]:
     """Return where runs go, the launch to begin or to take up again, and for that where it was written down.
+
+    Args:
+        target: where.
+        context: of the step.
+        name: which call of it.
+        fate: says what became of an earlier launch that has no run directory of its own.
 
     Raises:
         JobCancelled: the run was cancelled meanwhile.
@@ -38,7 +50,7 @@ def where(target: Target, context: handles.Context, name: str) -> tuple[Place, L
     earlier = handles.find(context, name)
     try:
         place = target.place(_say(context))
-        return (place, *_key(target, context, name, place, earlier))
+        return (place, *_key(context, name, place, earlier, fate or partial(_fate, target, context)))
     except INTERRUPTS:
         if not run_is_cancelled(context):
             raise
@@ -77,14 +89,17 @@ def error_of(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any
     return error
 
 
+def _fate(target: Target, context: handles.Context, place: Place, key: LaunchKey) -> previous.Fate:
+    return previous.fate(target.host, target.scheduler, place.directory(key), _say(context))
+
+
 def _key(
-    target: Target, context: handles.Context, name: str, place: Place, earlier: handles.Earlier | None
+    context: handles.Context, name: str, place: Place, earlier: handles.Earlier | None, fate: Judge
 ) -> tuple[LaunchKey, handles.Earlier | None]:
     """A fresh directory is made only after a terminal failure was read in the old one."""
     if earlier is None:
         return handles.fresh(context, name), None
-    fate = previous.fate(target.host, target.scheduler, place.directory(earlier.key), _say(context))
-    if fate == "failed":
+    if fate(place, earlier.key) == "failed":
         return handles.fresh(context, name, earlier), None
     return earlier.key, earlier
 
