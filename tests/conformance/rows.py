@@ -103,6 +103,14 @@ def session(
         yield rig
 
 
+@contextmanager
+def together(cluster: Cluster) -> Generator[Rig]:
+    """The real cluster, where each launch is the first component of a heterogeneous job."""
+    with real(cluster) as rig:
+        rig.kind = "together"
+        yield rig
+
+
 def _end_jobs_below(cluster: Cluster, place: Path) -> None:
     rows = [line.split("|", 1) for line in cluster.run(["squeue", "-h", "-o", "%i|%Z"]).stdout.splitlines()]
     jobs = [job for job, folder in rows if folder.startswith(f"{place}/")]

@@ -79,7 +79,7 @@ def task(rig: Rig, *command: str, key: tuple[str, str, str], **more: Any) -> Tas
     """A task for another process, at the same place."""
     words = list(command) if len(command) > 1 else ["bash", "-c", *command]
     place: dict[str, Any] = {}
-    if rig.kind == "real":
+    if rig.kind in ("real", "together"):
         place["cluster"] = rig.backstage.name
     else:
         place["tmp"] = str(rig.base.parent / "tmp")
@@ -89,9 +89,10 @@ def task(rig: Rig, *command: str, key: tuple[str, str, str], **more: Any) -> Tas
 
 
 def rig_for(asked: Task) -> Rig:
-    if asked.kind == "real":
+    if asked.kind in ("real", "together"):
         cluster = load(asked.cluster)
         rig = rows.real_rig(cluster, Path(asked.base), Path(asked.shared))
+        rig.kind = asked.kind
     else:
         variables = rows.environment(Path(asked.tmp), PATH=asked.path)
         scheduler = Slurm() if asked.kind == "faked" else Direct()
