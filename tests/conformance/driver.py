@@ -93,6 +93,10 @@ class Played:
         return Path(payload_of(self.launch).directory)
 
 
+class Abandoned(Exception):
+    """The test is over."""
+
+
 class Play:
     """A launch that a thread takes to its end."""
 
@@ -105,6 +109,7 @@ class Play:
         self._error: BaseException | None = None
         self._rig = rig
         self._host = host
+        rig.plays.append(self)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -167,14 +172,18 @@ class Play:
         if self._rig.session is None:
             self.submitted = submit(self._host, self._rig.scheduler, self.launch, self.heard)
             self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
-            return self.following.verdict()
+            return self.following.verdict(on_tick=self._tick)
         unit = UnitRun(self._rig.session_of(self._host), self._host, self._rig.work(self.launch), self.heard)
         self.submitted = unit.hand_in()
         self.following = unit
         try:
-            return unit.verdict()
+            return unit.verdict(on_tick=self._tick)
         finally:
             self.submitted = unit.submitted
+
+    def _tick(self) -> None:
+        if self._rig.closed:
+            raise Abandoned
 
     def _run(self) -> None:
         begun = time.monotonic()
@@ -204,6 +213,7 @@ class Rig:
         turns: makes the taking of turns.
         backstage: the fake, or the real cluster.
         session: what the session asks for that work is handed to; none: each launch is a job.
+        asked: the arguments of that, for other processes.
     """
 
     kind: str
@@ -215,7 +225,10 @@ class Rig:
     backstage: Any = None
     resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
     session: SessionAsk | None = None
+    asked: dict[str, Any] = field(default_factory=dict[str, Any])
     hosts: list[Host] = field(default_factory=list[Host])
+    plays: list[Play] = field(default_factory=list[Play])
+    closed: bool = False
     _sessions: dict[Host, Session] = field(default_factory=dict[Host, Session])
 
     @property
@@ -237,9 +250,10 @@ class Rig:
 
     def leave(self, host: Host) -> None:
         """Need the session no more, as the process with this host."""
-        if self.session is not None:
-            self.session_of(host).leave("run", "step", [])
-            until(lambda: not self.session_of(host).followed)
+        session = self._sessions.pop(host, None)
+        if session is not None:
+            session.leave("run", "step", [])
+            until(lambda: not session.followed)
 
     def hand_in(self, launch: Launch) -> Submitted:
         """Submit a launch, or hand it to the session, and follow it no further."""
@@ -299,6 +313,11 @@ class Rig:
         return self.begin(*command, **options).result(timeout)
 
     def close(self) -> None:
+        """Let go what a test began and did not see through, and end the channels."""
+        self.closed = True
+        for host in list(self._sessions):
+            self.leave(host)
+        until(lambda: all(play.over for play in self.plays))
         for host in self.hosts:
             host.close()
 

@@ -16,16 +16,16 @@ from dagster_slurm.launchers.components import SideBySide
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.schedulers.scheduler import Scheduler
 
-_FIRST, _SECOND = "payload", "aside"
+FIRST, SECOND = "payload", "aside"
 
 
 def whole_of(launch: Launch) -> Launch:
     """The job that a launch is the first component of."""
     place, key = Place(launch.base), launch.spec.key
     directory = place.directory(key)
-    first = _member(launch, directory, _FIRST, 0)
-    second = _member(replace(launch, spec=replace(launch.spec, command=("true",), prelude=())), directory, _SECOND, 1)
-    components = [Component(name, launch.spec.resources) for name in (_FIRST, _SECOND)]
+    first = _member(launch, directory, FIRST, 0)
+    second = _member(replace(launch, spec=replace(launch.spec, command=("true",), prelude=())), directory, SECOND, 1)
+    components = [Component(name, launch.spec.resources) for name in (FIRST, SECOND)]
     side = SideBySide(components=components, on_failure="wait")
     programs = Bundle.from_files(side.programs())
     started = side.start(place.stored(programs.key))

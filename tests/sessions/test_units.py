@@ -68,6 +68,20 @@ def test_what_does_not_fit_waits_in_order(rig: Rig) -> None:
     assert numbers == sorted(numbers)
 
 
+def test_what_finds_no_memory_waits(rig: Rig) -> None:
+    """Slurm itself would refuse it."""
+    first = rig.begin(UNTIL_GO, mem=800)
+    first.until_begun()
+    second = rig.begin("true", mem=800)
+    until(lambda: "Memory required" in (second.directory / "slurm.log").read_text())
+    assert not second.over
+    first.go()
+    assert [play.result().cause for play in (first, second)] == ["success", "success"]
+    never = rig.run("true", mem=1200)
+    assert never.verdict.exit is not None
+    assert "Memory required by task is not available" in never.verdict.exit.text
+
+
 def test_as_many_at_once_as_the_user_allows(session: Callable[..., Rig]) -> None:
     rig = session(max_concurrent_jobs=1)
     first = rig.begin(UNTIL_GO)

@@ -75,7 +75,7 @@ def test_what_the_allocation_decides_is_named() -> None:
 #: recorded on 22.05
 REFUSALS = [
     ("srun: error: Unable to create step for job 3: More processors requested than permitted", "refused", ""),
-    ("srun: error: Unable to create step for job 3: Memory required by task is not available", "refused", ""),
+    ("srun: error: Unable to create step for job 3: Memory required by task is not available", "busy", ""),
     ("srun: error: Only allocated 1 nodes asked for 2", "refused", ""),
     ("srun: error: Unable to confirm allocation for job 3: Invalid job id specified", "over", ""),
     ("srun: error: Slurm job 3 has expired\nsrun: error: Check SLURM_JOB_ID environment variable", "over", ""),

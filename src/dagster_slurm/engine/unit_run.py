@@ -116,7 +116,7 @@ class UnitRun:
                 self.hand_in()
 
     def _here(self, on_tick: Callable[[], None] | None) -> Verdict:
-        following, look = self.following, self._session.watch(self._generation)
+        following, look = self.following, self._session.watch(self._generation, self._sink)
 
         def tick() -> None:
             if on_tick is not None:

@@ -49,7 +49,10 @@ class Session:
         script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "unit.sh")
         share = memory // cpus if cpus else 0
         self._share = share
-        self._units = Units(job, script, share, self._settings["most"], environment)
+        largest = max((group[2] for group in found), default=0)
+        self._units = Units(
+            job, script, share=share, largest=largest, most=self._settings["most"], environment=environment
+        )
         self._clusters = Clusters(self._units)
         self._nodes = int(os.environ.get("SLURM_JOB_NUM_NODES") or 1)
         self._offset, self._rest, self._leases = 0, b"", -1

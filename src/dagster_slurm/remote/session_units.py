@@ -21,6 +21,8 @@ _MARK = b"=unit= "
 _CLEAN = re.compile(r'"event":"exit".*"signalled":false')
 #: how often a start is tried that the controller did not answer
 _TRIES = 5
+#: seconds between two starts of a unit that needs memory that others have
+_LONGEST_PAUSE = 2.0
 
 
 class Unit:
@@ -37,6 +39,8 @@ class Unit:
         self.tries = 0
         self.not_before = 0.0
         self.since = 0.0
+        #: how much srun said in starts before this one
+        self.said = 0
         #: it keeps a cluster, and is no work by itself
         self.background = "cluster" in self.flags
         #: the run directory of the cluster that it uses, beside which it runs
@@ -92,8 +96,8 @@ class Unit:
             self.process.stdin.close()
 
     def log(self) -> str:
-        """Return the end of what srun said."""
-        return rundir.read_text(self.file("slurm.log"))[-4000:]
+        """Return the end of what srun said since the last start."""
+        return rundir.read_text(self.file("slurm.log"))[self.said :][-4000:]
 
     def _log(self, data: bytes) -> None:
         with open(self.file("slurm.log"), "ab", 0) as file:
@@ -107,14 +111,18 @@ class Units:
         job: the allocation.
         script: path of ``unit.sh``.
         share: MiB that go with each CPU.
+        largest: MiB that the allocation has on a node.
         most: how many may run at once; None: as many as fit.
         environment: what steps start with.
     """
 
-    def __init__(self, job: str, script: str, share: int, most: Optional[int], environment: Dict[str, str]) -> None:
+    def __init__(
+        self, job: str, script: str, *, share: int, largest: int, most: Optional[int], environment: Dict[str, str]
+    ) -> None:
         self._job = job
         self._script = script
         self._share = share
+        self._largest = largest
         self._most = most
         self._environment = environment
         self._starts: List[float] = []
@@ -163,7 +171,8 @@ class Units:
 
     def stuck_since(self, now: float) -> float:
         """Return for how many seconds a unit has waited for what others have."""
-        return max((now - unit.since for unit in self.running if not unit.step and not unit.beside), default=0.0)
+        blocked = [unit for unit in self.running if not unit.step] + [unit for unit in self.waiting if unit.since]
+        return max((now - unit.since for unit in blocked if not unit.beside), default=0.0)
 
     def ready(self, now: float) -> Optional[Unit]:
         """Return the unit that may be started now."""
@@ -192,10 +201,11 @@ class Units:
         if unit.claimed():
             return
         unit.write("note", facts=facts)
-        memory = int(unit.flags.get("mem") or self._share * int(unit.flags["cpus"]))
+        memory = self._memory(unit)
         node = next((other.node for other in self.running if other.directory == unit.beside), "")
         argv = srun(self._job, unit.flags, memory, sorted({*unit.excluded, *self._broken}), node)
-        unit.since = now
+        unit.since = unit.since or now
+        unit.said = len(rundir.read_text(unit.file("slurm.log")))
         with open(unit.file("slurm.log"), "ab") as log:
             unit.process = subprocess.Popen(
                 [*argv, "bash", self._script, unit.directory, unit.flags["gres"]],
@@ -236,6 +246,9 @@ class Units:
         why = refusal(unit.log())
         if why.kind == "over":
             self.over = True  # its client hands it to the next session
+        elif why.kind == "busy" and self._memory(unit) <= self._largest:
+            unit.not_before = now + min((now - unit.since) / 4 + 0.2, _LONGEST_PAUSE)
+            self.waiting.insert(0, unit)
         elif why.kind in ("again", "node") and unit.tries < _TRIES:
             unit.tries += 1
             unit.not_before = now + 0.2 * 2**unit.tries
@@ -247,6 +260,9 @@ class Units:
             if unit.background:  # whoever waits for the cluster reads that
                 unit.write("note", fault=why.text)
             self._write_end(unit, code if code > 0 else 1, False, "session", why.text)
+
+    def _memory(self, unit: Unit) -> int:
+        return int(unit.flags.get("mem") or self._share * int(unit.flags["cpus"]))
 
     def _speak_for(self, unit: Unit, code: int) -> None:
         """The job script was killed and could not say how it ended: srun knows."""

@@ -208,7 +208,7 @@ class ComputeResource(ComputeSettings):
         if mode not in (ExecutionMode.LOCAL, ExecutionMode.SLURM_SESSION):
             return []  # none outlives its job
         target = settings.target()
-        sessions = settings.session.keys() if mode is ExecutionMode.SLURM_SESSION and settings.session else None
+        sessions = settings.session.folders() if mode is ExecutionMode.SLURM_SESSION and settings.session else None
         base = target.place().base
         answer, _ = target.host.request("end_clusters", base=base, sessions=sessions, name=cluster_id)
         return list(answer["ended"])

@@ -76,7 +76,7 @@ class SlurmSessionResource(dg.ConfigurableResource[Any]):
             keep=slurm.keep(),
         )
 
-    def keys(self) -> str:
+    def folders(self) -> str:
         """Return the folder of the session; of one without a name, what those of all runs begin with."""
         return _RUNS if self.name is None else folder_name(f"named-{self.name}")
 
