@@ -1,6 +1,7 @@
 """Components in a session: units of the allocation, in their order, with one end."""
 
 import os
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -35,15 +36,15 @@ def test_they_share_the_allocation_in_their_order(held: Bench) -> None:
     """Each is a step with its own end, files and metadata; time limits count from each one's own start."""
     parts = Parts(held.payloads)
     shared = 'os.environ["DAGSTER_SLURM_SHARED_DIR"]'
-    about = """
+    about = textwrap.dedent("""
         shown = {name: os.environ[name] for name in os.environ if name.startswith("DAGSTER_SLURM_COMPONENT")}
         pipes.report_asset_materialization(metadata={
             "at": time.time(), "shown": {"raw_value": shown, "type": "json"}, "node": os.environ["SLURMD_NODENAME"],
             "files": {"raw_value": sorted(os.listdir(os.environ["DAGSTER_SLURM_SHARED_DIR"])), "type": "json"},
         })
-    """
+    """)
     parts.pipes("late", about, after=["prep"], resources=Resources(time_limit=2, cpus=2))
-    parts.pipes("prep", f"open(os.path.join({shared}, 'rows'), 'w').close()\ntime.sleep(1)\n{about.strip()}")
+    parts.pipes("prep", f"open(os.path.join({shared}, 'rows'), 'w').close()\ntime.sleep(1)\n{about}")
     parts.pipes("other", about, extra_env={"X": "1"})
     ran = run(held, parts)
     assert ran.success, ran.failure.text
