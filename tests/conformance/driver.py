@@ -92,6 +92,11 @@ class Played:
     def directory(self) -> Path:
         return Path(payload_of(self.launch).directory)
 
+    @property
+    def run_directory(self) -> Path:
+        """Of the job."""
+        return Path(self.launch.directory)
+
 
 class Abandoned(Exception):
     """The test is over."""
@@ -117,6 +122,11 @@ class Play:
     def directory(self) -> Path:
         """Of the payload."""
         return Path(payload_of(self.launch).directory)
+
+    @property
+    def run_directory(self) -> Path:
+        """Of the job."""
+        return Path(self.launch.directory)
 
     @property
     def job(self) -> int:
