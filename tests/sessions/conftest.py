@@ -37,7 +37,7 @@ def _none_is_left() -> Iterator[None]:
     """Whoever followed something, a step of Dagster's or a session, has let it go in the end."""
     before = {id(host) for host in hosts()}
     yield
-    until(lambda: not [host for host in hosts() if id(host) not in before and host.followed], 10)
+    until(lambda: not [host for host in hosts() if id(host) not in before and host._runs], 10)
 
 
 def hosts() -> list[Host]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.driver import Rig, until
-from tests.sessions.test_ends import goes_on_elsewhere, one_runs_and_one_waits
+from tests.sessions.test_ends import goes_on_elsewhere, one_runs_and_one_waits, state
 
 pytestmark = pytest.mark.cluster
 
@@ -49,6 +49,8 @@ def test_while_nothing_runs(session: Callable[..., Rig], whom: str) -> None:
     rig = session()
     job = rig.run("echo $SLURM_JOB_ID").heard.stdout.decode().strip()
     kill(rig, whom)
+    # what is handed over before that may begin, and end with it
+    until(lambda: state(rig, int(job)) not in ("RUNNING", "COMPLETING"))
     played = rig.run("echo $SLURM_JOB_ID; echo x >>$SHARED/ran")
     assert played.cause == "success"
     assert played.heard.stdout.decode().strip() != job

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
 
+from testcluster.execute import ClusterError
 from tests.conformance import rows
 from tests.conformance.driver import UNTIL_GO, Rig, until
 from tests.conformance.worker import task
@@ -101,6 +103,7 @@ def test_a_node_that_starts_nothing_is_left_out(session: Callable[..., Rig]) -> 
         played = [play.result(120) for play in plays]
     finally:
         rig.backstage.start(f"slurmd:{broken}")
-        rig.backstage.resume(broken)
+        with contextlib.suppress(ClusterError):  # nobody may have noticed
+            rig.backstage.resume(broken)
     assert [one.cause for one in played] == ["success", "success"]
     assert {one.heard.stdout.decode().strip() for one in played} == {holder[0]}

@@ -73,6 +73,7 @@ def test_what_finds_no_memory_waits(rig: Rig) -> None:
     first = rig.begin(UNTIL_GO, mem=800)
     first.until_begun()
     second = rig.begin("true", mem=800)
+    until(lambda: queued(second))
     until(lambda: "Memory required" in (second.directory / "slurm.log").read_text())
     assert not second.over
     first.go()
@@ -106,7 +107,7 @@ def test_three_units_with_a_gpu_see_three_gpus(session: Callable[..., Rig]) -> N
 
 def test_a_unit_on_two_nodes(session: Callable[..., Rig]) -> None:
     rig = session(nodes=3)
-    played = rig.run("echo $SLURM_JOB_NUM_NODES; srun --overlap --mem=50 --gres=none -N2 -n2 hostname | wc -l", nodes=2)
+    played = rig.run("echo $SLURM_JOB_NUM_NODES; srun $DAGSTER_SLURM_STEP_OPTIONS -N2 -n2 hostname | wc -l", nodes=2)
     assert played.heard.stdout.decode().split() == ["2", "2"]
     assert played.tracked.record.start is not None
     assert played.tracked.record.start.count == 2

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,3 +122,33 @@ def test_spark(stage: Stage) -> None:
     assert first["master"] == second["master"]
     assert first["sum"] == second["sum"]
     assert len(second["nodes"]) == 2
+
+
+def test_processes_of_the_multiprocess_executor_share_it(cluster: Cluster, tmp_path: Path) -> None:
+    """One allocation and one cluster, although each step has a process of its own."""
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    foreign = ("SLURM_", "DAGSTER_")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    variables.update(cluster.client_environment, DAGSTER_HOME=str(tmp_path))
+    variables.update(GRAPH_GUEST=GUEST, GRAPH_ENVIRONMENT=str(environments.ray()))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.sessions.graph"],
+        cwd=Path(__file__).parents[2],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["success"], done.stderr[-3000:]
+    found = told["metadata"]
+    (job,) = {metadata["slurm/job_id"] for metadata in found.values()}
+    assert found["second"]["slurm/cluster_reused"] is True
+    assert found["second"]["address"] == found["first"]["address"]
+
+    def ended() -> bool:
+        states = cluster.run(["squeue", "-h", "--states=all", "-j", job, "-o", "%T"]).stdout.strip()
+        return states == "COMPLETED"
+
+    until(ended, 60)

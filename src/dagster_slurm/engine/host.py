@@ -157,11 +157,6 @@ class Host:
         self._words.want(followed)
         self._keeper.wake()
 
-    @property
-    def followed(self) -> int:
-        """How many runs are followed."""
-        return len(self._runs)
-
     def close(self) -> None:
         """End the channel; it is opened again when it is needed."""
         if (channel := self._channel) is not None:

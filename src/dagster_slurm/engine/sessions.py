@@ -249,14 +249,13 @@ class Session:
             self._host.notify("collected", dir=generation.launch.directory, outcome=outcome)
             generation.verdict = verdict
         except _Left:
-            with self._lock:
-                generation.followed = False
+            pass
         except DagsterSlurmError as error:
             # the way there is barred for good; whether the allocation is over, nobody here knows
             generation.log.text += str(error)
+        finally:
             with self._lock:
                 generation.followed = False
-        finally:
             generation.judged.set()
 
 

@@ -33,7 +33,7 @@ Judge = Callable[[Place, LaunchKey], previous.Fate]
 
 
 def where(
-    target: Target, context: handles.Context, name: str, fate: Judge | None = None
+    target: Target, context: handles.Context, name: str, *, unread: bool = False, fate: Judge | None = None
 ) -> tuple[Place, LaunchKey, handles.Earlier | None]:
     """Return where runs go, the launch to begin or to take up again, and for that where it was written down.
 
@@ -41,6 +41,7 @@ def where(
         target: where.
         context: of the step.
         name: which call of it.
+        unread: a launch that failed is taken up again, too, if nobody has read its end: somebody is to decide on that.
         fate: says what became of an earlier launch that has no run directory of its own.
 
     Raises:
@@ -50,7 +51,8 @@ def where(
     earlier = handles.find(context, name)
     try:
         place = target.place(_say(context))
-        return (place, *_key(context, name, place, earlier, fate or partial(_fate, target, context)))
+        fate = fate or partial(_fate, target, context, unread=unread)
+        return (place, *_key(context, name, place, earlier, fate))
     except INTERRUPTS:
         if not run_is_cancelled(context):
             raise
@@ -70,6 +72,16 @@ def announce(context: handles.Context, target: Target, submitted: Submitted) -> 
 def collected(target: Target, launch: Launch, submitted: Submitted, job: str, *, success: bool) -> None:
     """Note on the host that the result was taken over: its variables go now, its directory in some days."""
     target.host.notify("collected", dir=launch.directory, outcome="success" if success else "failure")
+    _end_others(target, launch, submitted, job)
+
+
+def clear(target: Target, launch: Launch, submitted: Submitted, job: str) -> None:
+    """Note on the host that nothing will run here again, and another job goes on: only its variables go."""
+    target.host.notify("collected", dir=launch.directory, outcome=None)
+    _end_others(target, launch, submitted, job)
+
+
+def _end_others(target: Target, launch: Launch, submitted: Submitted, job: str) -> None:
     if submitted.doubtful or job != submitted.id:
         cancel_others(target.host, target.scheduler, launch, job)
 
@@ -89,8 +101,12 @@ def error_of(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any
     return error
 
 
-def _fate(target: Target, context: handles.Context, place: Place, key: LaunchKey) -> previous.Fate:
-    return previous.fate(target.host, target.scheduler, place.directory(key), _say(context))
+def _fate(target: Target, context: handles.Context, place: Place, key: LaunchKey, *, unread: bool) -> previous.Fate:
+    directory = place.directory(key)
+    found = previous.fate(target.host, target.scheduler, directory, _say(context))
+    if found == "failed" and unread and previous.is_unread(target.host, directory):
+        return "going on"
+    return found
 
 
 def _key(

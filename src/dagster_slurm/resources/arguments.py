@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from dagster_slurm.core import former
 from dagster_slurm.core.options import from_options, from_requirements, suggestion
 from dagster_slurm.core.resources import Resources, merge
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -41,6 +43,7 @@ class Arguments:
     default_environment: Named | None
     force_env_push: bool
     poll_timeout: float | None
+    retry: SlurmRetryPolicy | None = None
 
     def __post_init__(self) -> None:
         """Refuse at once what would end in a riddle later."""
@@ -55,6 +58,8 @@ class Arguments:
             _check_name("key", self.key)
         if self.poll_timeout is not None:
             _check_seconds("poll_timeout", self.poll_timeout)
+        if self.retry is not None:
+            _check_kind("retry", self.retry, SlurmRetryPolicy, "retry=SlurmRetryPolicy().")
 
 
 def said_in_call(
@@ -126,4 +131,7 @@ def refuse_unknown(unknown: Mapping[str, object], method: Callable[..., object])
     if unknown:
         known = frozenset(inspect.signature(method).parameters) - {"unknown"}
         name = next(iter(unknown))
+        instead = former.instead_of_argument(method.__name__, name)
+        if instead is not None:
+            raise ConfigurationError(f"{method.__name__}() has no argument {name!r} any more", hint=instead)
         raise ConfigurationError(f"{method.__name__}() has no argument {name!r}", hint=suggestion(name, known))

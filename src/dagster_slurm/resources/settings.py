@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
@@ -14,12 +15,13 @@ from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.pipes.attendance import run_and_step
 from dagster_slurm.pipes.handles import AnyContext, Context, of_step
 from dagster_slurm.resources import targets
+from dagster_slurm.resources.known import KnownFields
 from dagster_slurm.resources.modes import ExecutionMode, mode_of
 from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmResource
 
 
-class ComputeSettings(dg.ConfigurableResource[Any]):
+class ComputeSettings(KnownFields, dg.ConfigurableResource[Any]):
     """The fields of :class:`~dagster_slurm.ComputeResource`."""
 
     mode: str = Field(
@@ -33,6 +35,7 @@ class ComputeSettings(dg.ConfigurableResource[Any]):
     )
     default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
     environment: dg.ResourceDependency[Named | None] = None  # pyright: ignore[reportAssignmentType]
+    retry: dg.ResourceDependency[SlurmRetryPolicy | None] = None  # pyright: ignore[reportAssignmentType]
     local_environment: str = Field(
         default="own",
         description='Local mode: "own" is the Python that Dagster runs in, "same" an environment as on the cluster.',
