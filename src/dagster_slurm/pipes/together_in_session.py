@@ -54,7 +54,7 @@ def _run(target: Target, session: Session, call: CallTogether) -> CompletedCompo
     if run_is_cancelled(call.context):
         raise JobCancelled("the run is being cancelled: nothing was submitted")
     ids = [item.id for item in call.together.asks]
-    place, key, taken_up = where(target, call.context, call.name, partial(_fate, target, ids))
+    place, key, taken_up = where(target, call.context, call.name, fate=partial(_fate, target, ids))
     first = next(number for number, item in enumerate(call.together.asks) if not item.after)
     shared = RunPaths(place.directory(_key_of(key, ids[first]))).file(_SHARED)
     with contextlib.ExitStack() as stack:
