@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -68,14 +69,17 @@ def test_what_does_not_fit_waits_in_order(rig: Rig) -> None:
     assert numbers == sorted(numbers)
 
 
-def test_what_finds_no_memory_waits(rig: Rig) -> None:
-    """Slurm itself would refuse it."""
-    first = rig.begin(UNTIL_GO, mem=800)
+def test_what_finds_no_memory_waits(session: Callable[..., Rig]) -> None:
+    """On several nodes Slurm would refuse it."""
+    rig = session(nodes=2)
+    first = rig.begin(UNTIL_GO, nodes=2, mem=800)
     first.until_begun()
-    second = rig.begin("true", mem=800)
+    second = rig.begin("true", nodes=2, mem=800)
     until(lambda: queued(second))
-    until(lambda: "Memory required" in (second.directory / "slurm.log").read_text())
+    time.sleep(1)
     assert not second.over
+    assert second.following is not None
+    assert not second.following.tracked.started
     first.go()
     assert [play.result().cause for play in (first, second)] == ["success", "success"]
     never = rig.run("true", mem=1200)

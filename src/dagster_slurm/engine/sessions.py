@@ -197,10 +197,13 @@ class Session:
 
     def _look_ahead(self, generation: Generation, sink: Sink) -> None:
         """Ask for the next allocation while this one still works, if it says so: its time in the queue is hidden."""
-        while generation.news:
+        with contextlib.suppress(IndexError):  # another thread was faster
             sink.tell(generation.news.pop(0))
+        # not with the lock yet: whoever has it may be asking for an allocation
+        if generation.prepared or not generation.wants_successor:
+            return
         with self._lock:
-            if generation.prepared or not generation.wants_successor:
+            if generation.prepared:
                 return
             generation.prepared = True
         threading.Thread(target=self._prepare, args=(generation,), daemon=True).start()
