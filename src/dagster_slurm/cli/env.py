@@ -68,7 +68,7 @@ def list_environments(host: str, env_base: str, *, as_json: bool) -> None:
 def gc(host: str, env_base: str, older_than: float, max_gb: float | None, *, dry_run: bool) -> None:
     """Remove environments on HOST that were not used for long, and packages that none of the others needs.
 
-    An environment of a run that waits or goes on is never removed.
+    An environment of a run that waits or goes on is never removed, nor is one that another account built.
     """
     most = 1e18 if max_gb is None else max_gb * 1e9
     with _site(host, env_base) as site:
@@ -134,6 +134,8 @@ def _site(name: str, env_base: str, prelude: tuple[str, ...] = (), python: str =
 def _line(item: dict[str, Any]) -> str:
     days = (time.time() - item["used"]) / _DAY
     state = "in use" if item["in_use"] else "damaged" if not item["whole"] else f"used {days:.0f} days ago"
+    if item["owner"]:
+        state = f"of {item['owner']}"
     size = megabytes(item.get("bytes", 0))
     packages, source = item.get("packages", "?"), item.get("source", "")
     return f"{item['key'][:12]}  {size:>10}  {packages:>4} packages  {state:<18}  {source}"

@@ -74,7 +74,7 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
 
 def _storage(facts: Mapping[str, Any], host: str) -> RemoteStorageError:
     path, number = facts.get("path"), facts.get("errno")
-    hint = _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
+    hint = facts.get("hint") or _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
     where = f"{path} on {host}" if path else host
     return RemoteStorageError(f"{where} cannot be used: {facts.get('text')}", hint=hint)
 
