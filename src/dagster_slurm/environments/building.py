@@ -14,7 +14,7 @@ from dagster_slurm.environments import kept
 from dagster_slurm.environments.build_job import BuildInJob
 from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.lock_file import Locked
-from dagster_slurm.environments.progress import megabytes
+from dagster_slurm.environments.progress import busy, megabytes
 from dagster_slurm.environments.sending import Sender
 from dagster_slurm.errors import EnvironmentUnavailable
 from dagster_slurm.remote import long_lock, rundir
@@ -30,6 +30,7 @@ _IN_JOBS = (
     "sharing",
     "packages",
     "prelude",
+    "members",
     "making",
     "archived",
     "built",
@@ -107,7 +108,8 @@ def _manner(site: Site, packages: list[Locked]) -> dict[str, Any]:
 def _built(site: Site, order: Mapping[str, Any], about: str, tell: Tell) -> Mapping[str, Any]:
     """Have it built, by the agent or in a job; return what came of it."""
     if not order["compile"] or site.build_job is None:
-        return site.agent.request("build", base=site.base, order=dict(order), say=site.absent)[0]
+        with busy(tell, f"Building environment {about}"):
+            return site.agent.request("build", base=site.base, order=dict(order), say=site.absent)[0]
     made = BuildInJob(site=site, job=site.build_job, about=about, programs=sources(*_IN_JOBS), tell=tell)
     return made.built(order)
 
