@@ -107,7 +107,7 @@ def test_what_is_refused_for_good_is_an_error_at_once(fake: FakeSlurm, there: Si
     assert len(fake.calls("sbatch")) == 1
 
 
-@pytest.mark.parametrize("how", ["error", pytest.param("silent", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", [pytest.param("error", marks=pytest.mark.slow), "silent"])
 def test_a_lost_reply_makes_no_second_job(fake: FakeSlurm, there: Site, project: Path, tell: Tell, how: str) -> None:
     fake.configure(pending_time=4.0)  # longer than the pause before the second try
     fake.lose_reply(how, times=1)
@@ -135,7 +135,7 @@ def killed_while_it_waits(fake: FakeSlurm, there: Site, project: Path, note: Pat
     return job.id
 
 
-@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("noted", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_killed_while_it_waits_the_next_one_adopts_the_job(
     fake: FakeSlurm, there: Site, project: Path, told: Told, noted: bool
 ) -> None:
@@ -156,6 +156,7 @@ def test_killed_while_it_waits_the_next_one_adopts_the_job(
     assert any(f"built in job {job} " in line for line in told)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_cancelled_unseen_is_replaced(fake: FakeSlurm, there: Site, project: Path, tell: Tell) -> None:
     """Whoever waited for it was killed, and somebody cancelled it since: the next run does not fail for it."""
     environment = prepared(there, project)

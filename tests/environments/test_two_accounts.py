@@ -140,6 +140,7 @@ def test_a_group_builds_once_and_all_of_it_use_that(
     assert not [path for path in place.rglob("*") if path.stat().st_mode & 0o022 and ".dagster-slurm" not in str(path)]
 
 
+@pytest.mark.slow
 def test_each_repairs_and_extends_what_the_other_built(
     pair: Pair, prepared: Callable[..., PackedUv], told: Told, tell: Callable[[str], None]
 ) -> None:
@@ -179,6 +180,7 @@ def test_others_may_use_what_they_may_read(
     assert "set env_base to a folder of your own" in said
 
 
+@pytest.mark.slow
 def test_damage_that_this_account_cannot_mend(
     pair: Pair, prepared: Callable[..., PackedUv], tell: Callable[[str], None]
 ) -> None:
@@ -199,6 +201,7 @@ def test_what_is_closed_says_so(pair: Pair, prepared: Callable[..., PackedUv], t
     assert f"Let {pair.first.name} open it: chgrp -R GROUP {pair.base}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_opened_as_the_error_says_it_works(
     pair: Pair, prepared: Callable[..., PackedUv], told: Told, tell: Callable[[str], None]
 ) -> None:
@@ -215,6 +218,7 @@ def test_opened_as_the_error_says_it_works(
     prepared(pair.first, more=True).ensure(tell)
 
 
+@pytest.mark.slow
 def test_where_everybody_may_write_nothing_is_shared(
     pair: Pair, prepared: Callable[..., PackedUv], tell: Callable[[str], None]
 ) -> None:
