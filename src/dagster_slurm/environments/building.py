@@ -108,7 +108,7 @@ def _manner(site: Site, packages: list[Locked]) -> dict[str, Any]:
 def _built(site: Site, order: Mapping[str, Any], about: str, tell: Tell) -> Mapping[str, Any]:
     """Have it built, by the agent or in a job; return what came of it."""
     if not order["compile"] or site.build_job is None:
-        with busy(tell, f"Building environment {about.split()[0]}"):
+        with busy(tell, f"Building environment {about.split(maxsplit=1)[0]}"):
             return site.agent.request("build", base=site.base, order=dict(order), say=site.absent)[0]
     made = BuildInJob(site=site, job=site.build_job, about=about, programs=sources(*_IN_JOBS), tell=tell)
     return made.built(order)

@@ -59,6 +59,8 @@ def check(base: str, to_write: bool) -> None:
 
 
 def _refuse_foreign(base: str, path: str, to_write: bool) -> None:
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        raise Refused("storage", os.strerror(errno.EROFS), errno=errno.EROFS, path=path)
     whose = os.stat(path).st_uid
     if whose == os.getuid():
         raise Refused("storage", "not writable", errno=errno.EACCES, path=path)
