@@ -72,6 +72,7 @@ def _submitted_before(commands: Commands, head: Dict[str, Any], folder: str) -> 
 
 
 def _is_there(base: str, order: Dict[str, Any]) -> bool:
+    """Whether an environment is there, and not to be built anew, by ``key`` and ``force`` of an order."""
     return not order.get("force") and built.is_ready(os.path.join(built.folder(base), order["key"]), order["key"])
 
 
@@ -85,8 +86,6 @@ def status(commands: Commands, head: Dict[str, Any]) -> Dict[str, Any]:
     result = _result(folder)
     if result is not None:
         return _outcome(result, folder)
-    if not head["force"] and built.is_ready(os.path.join(built.folder(head["base"]), head["key"]), head["key"]):
-        return {"built": False, "seconds": 0.0}  # by another account's job
     job = _job(folder)
     now = time.time()
     rows = _rows(commands, head["queue"])
@@ -97,6 +96,9 @@ def status(commands: Commands, head: Dict[str, Any]) -> Dict[str, Any]:
         result = _result(folder)
         if result is not None:
             return _outcome(result, folder)
+    if state in ("", "pending") and _is_there(head["base"], head):
+        return {"built": False, "seconds": 0.0}  # by another account's job
+    if not state:
         if not job or now - max(float(job.get("seen", 0)), float(job["time"])) > _GRACE:
             log = rundir.read_text(os.path.join(folder, _LOG)).strip()
             shutil.rmtree(folder, ignore_errors=True)
