@@ -19,7 +19,7 @@ from dagster_slurm.launchers.launcher import Setting
 from dagster_slurm.launchers.share import Share, share_of
 from dagster_slurm.remote import ray_ready, spark_ready
 
-PROGRAMS = ("local_ranks.py", "node_address.py", "ray_ready.py", "spark_ready.py")
+PROGRAMS = ("local_ranks.py", "node_address.py", "ray_ready.py", "ray_start.py", "spark_ready.py")
 TWO = Setting(
     command=("python", "x.py"), resources=Resources(nodes=2, cpus=4, mem="10G", gpus_per_node=1), programs="/store/a"
 )

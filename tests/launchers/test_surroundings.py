@@ -64,7 +64,7 @@ def test_daemons_start_inside_a_container(slurm: Stage, launcher: ComputeLaunche
     outcome = slurm.run(payload, launcher, TWO, environment=prefix)
     assert outcome.failure is None, outcome.error
     assert len(outcome.metadata["nodes"]) == 2
-    daemons = [line for line in seen.read_text().splitlines() if "scripts start" in line or "spark-class" in line]
+    daemons = [line for line in seen.read_text().splitlines() if "ray_start.py" in line or "spark-class" in line]
     assert len(daemons) >= 2
 
 

@@ -20,6 +20,9 @@ from dagster_slurm.launchers.share import share_of, within
 _MIB_PER_GB = 1024
 #: the head's own; that of Ray's client (ray://) serves other programs
 _ADDRESS = re.compile(r"[^/\s]+:\d+")
+#: the options of `ray start` that are ports; which of them there are, differs between versions, and Ray itself says it
+_PORT = re.compile(r"([a-z]+[_-])*port")
+_PORTS = range(1 << 16)
 #: of a node's memory: for Ray's tasks, and for its object store; the rest is the daemons' and the driver's
 _TASKS_PART, _STORE_PART = 0.7, 0.2
 
@@ -70,6 +73,12 @@ class RayLauncher(ClusterLauncher):
         whole("num_cpus_per_node", self.num_cpus_per_node)
         if self.head_startup_timeout <= 0 or self.grace_period < 0:
             raise ConfigurationError("head_startup_timeout and grace_period are numbers of seconds above 0")
+        for name, port in self.port_config.items():
+            if not _PORT.fullmatch(name) or port not in _PORTS:
+                raise ConfigurationError(
+                    f"port_config: {name}={port!r} is no port of `ray start`",
+                    hint='Give numbers by the names of its options: {"port": 6379, "min_worker_port": 20000}.',
+                )
         if self.ray_address is not None and not _ADDRESS.fullmatch(self.ray_address):
             raise ConfigurationError(f"ray_address={self.ray_address!r} is no host:port", hint="Give the head's own.")
         if isinstance(self.dashboard, str) and not self.dashboard.rpartition(":")[2].isdigit():
@@ -99,7 +108,7 @@ class RayLauncher(ClusterLauncher):
 
     def programs(self) -> Mapping[str, Path]:
         """Send along what starts, watches and ends the cluster."""
-        return programs(*self._programs(), "ray_leftovers.py")
+        return programs(*self._programs(), "ray_start.py", "ray_leftovers.py")
 
     def start(self, setting: Setting) -> Started:
         """Return what starts the cluster and then the payload."""
@@ -116,7 +125,7 @@ class RayLauncher(ClusterLauncher):
                 or share.gpus,
                 **self._memory(share.memory if starts else None),
                 **self._dashboard(),
-                "PORTS": tuple(f"--{name.replace('_', '-')}={port}" for name, port in self.port_config.items()),
+                "PORTS": tuple(f"--{name}={port}" for name, port in self._ports().items() if name != "dashboard-port"),
                 "INTERFACE": self.network_interface,
                 "TIMEOUT": f"{self.head_startup_timeout:g}",
                 "START_ARGS": self.ray_start_args,
@@ -144,6 +153,10 @@ class RayLauncher(ClusterLauncher):
         tasks = min(int(memory * _TASKS_PART), memory - store_mib)
         return {"MEMORY": tasks, "STORE": store_mib}
 
+    def _ports(self) -> dict[str, int]:
+        return {name.replace("_", "-"): port for name, port in self.port_config.items()}
+
     def _dashboard(self) -> dict[str, str | bool]:
         host, _, port = self.dashboard.rpartition(":") if isinstance(self.dashboard, str) else ("", "", "")
+        port = port or str(self._ports().get("dashboard-port", ""))
         return {"DASHBOARD": bool(self.dashboard), "DASHBOARD_HOST": host or "127.0.0.1", "DASHBOARD_PORT": port}

@@ -33,7 +33,8 @@ def main(words: List[str]) -> int:
         address = asked.existing or _address(asked.state, deadline)
         _connects(address, deadline)
         state = _global_state(address)
-        _check_versions(address, ray.__version__, deadline)
+        if asked.existing:
+            _check_versions(address, ray.__version__, deadline)
         nodes = _nodes(state, asked, deadline)
     except NotReady as error:
         sys.stderr.write("%s\n" % error)
