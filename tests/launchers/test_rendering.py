@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import dagster_slurm
-from dagster_slurm import RayLauncher, Resources, SparkLauncher
+from dagster_slurm import BashLauncher, RayLauncher, Resources, SparkLauncher
 from dagster_slurm.core.record import parse
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers import settings
@@ -116,16 +116,43 @@ def test_more_than_the_job_has_is_refused(launcher: Any, text: str) -> None:
     [
         (RayLauncher, {"num_cpus_per_node": 0}),
         (RayLauncher, {"head_startup_timeout": 0}),
+        (RayLauncher, {"head_startup_timeout": "60"}),
+        (RayLauncher, {"object_store_memory_gb": 0}),
         (RayLauncher, {"dashboard": "everywhere"}),
+        (RayLauncher, {"dashboard": 8265}),
+        (RayLauncher, {"port_config": {"prot": 6379}}),
+        (RayLauncher, {"port_config": {"port": "6379"}}),
+        (RayLauncher, {"port_config": {"min_worker_port": 70000}}),
+        (RayLauncher, {"ray_start_args": "--resources={}"}),
         (RayLauncher, {"ray_address": "ray://head:10001"}),
         (SparkLauncher, {"driver_memory": "much"}),
         (SparkLauncher, {"num_executors": -1}),
+        (SparkLauncher, {"grace_period": -1}),
+        (SparkLauncher, {"packages": "g:a:1"}),
+        (BashLauncher, {"tasks_per_node": 2, "srun_args": "--mpi=pmix"}),
         (SparkLauncher, {"conf": {"a": "b\nspark.authenticate false"}}),
     ],
 )
 def test_what_cannot_be_is_refused(kind: Any, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         kind(**arguments)
+
+
+def test_lists_are_as_good_as_tuples() -> None:
+    words: Any = ["--resources={}", "--verbose"]
+    found = values(RayLauncher(ray_start_args=words, pre_start_commands=words[:0]).start(TWO).files["launcher.sh"])
+    assert found["START_ARGS"] == "--resources={} --verbose"
+
+
+def test_a_port_of_the_dashboard_counts_for_the_tunnel_too() -> None:
+    found = values(RayLauncher(dashboard=True, port_config={"dashboard_port": 8300}).start(TWO).files["launcher.sh"])
+    assert (found["DASHBOARD_PORT"], found["PORTS"]) == ("8300", "")
+
+
+@pytest.mark.parametrize("kind", [RayLauncher, SparkLauncher])
+def test_nodes_may_name_their_own_address(kind: Any) -> None:
+    text = kind(node_ip_address_command="echo 10.0.0.7").start(TWO).files["launcher.sh"]
+    assert subprocess.run(["bash", "-c", text + "own_address"], capture_output=True, check=True).stdout == b"10.0.0.7\n"
 
 
 def test_missing_nodes_are_named(tmp_path: Path) -> None:
