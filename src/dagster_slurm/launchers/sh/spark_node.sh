@@ -7,7 +7,7 @@ start_daemons() {
     # daemons do little but start: this halves the CPU time that it takes
     local light='-XX:+UseSerialGC -XX:TieredStopAtLevel=1'
     export SPARK_LAUNCHER_OPTS="-XX:-UsePerfData ${SPARK_LAUNCHER_OPTS:-$light}"
-    export SPARK_NO_DAEMONIZE=1 SPARK_DAEMON_MEMORY=${DAEMON_MEMORY:-256}m SPARK_LOCAL_DIRS="$TEMP" SPARK_WORKER_DIR="$STATE/work-$RANK" \
+    export SPARK_NO_DAEMONIZE=1 SPARK_DAEMON_MEMORY=256m SPARK_LOCAL_DIRS="$TEMP" SPARK_WORKER_DIR="$STATE/work-$RANK" \
         SPARK_DAEMON_JAVA_OPTS="-XX:-UsePerfData -Djava.io.tmpdir=$TEMP ${SPARK_DAEMON_JAVA_OPTS:-$light}"
     if [ "$RANK" = 0 ]; then start_master; fi
     head_address || stop 0
