@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -105,10 +106,10 @@ def test_an_environment_without_ray_is_said_in_one_line(cluster: Cluster, capsys
     assert outcome.failure.error.exit_code == 66
 
 
-@pytest.fixture
-def existing() -> Iterator[str]:
+@contextlib.contextmanager
+def somebodys_head(environment: Path) -> Iterator[str]:
     """A Ray cluster that somebody else keeps, on this machine."""
-    program = environments.ray() / "bin/ray"
+    program = environment / "bin/ray"
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="ray-") as folder:
         options = ["--head", "--port=0", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--block"]
         limits = ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"]
@@ -125,12 +126,29 @@ def existing() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_an_existing_cluster_is_used(existing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_cluster_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = local_stage(tmp_path, capsys, environments.ray())
-    outcome = stage.run("ray_tasks.py", RayLauncher(ray_address=existing), Resources())
+    with somebodys_head(environments.ray()) as address:
+        outcome = stage.run("ray_tasks.py", RayLauncher(ray_address=address), Resources())
     assert outcome.failure is None, outcome.error
-    assert outcome.metadata["address"] == existing
+    assert outcome.metadata["address"] == address
     assert outcome.metadata["cpus"] == 2
+
+
+@pytest.mark.slow
+def test_an_existing_cluster_of_another_version_is_said_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = local_stage(tmp_path, capsys, environments.ray())
+    with somebodys_head(environments.older_ray()) as address:
+        outcome = stage.run("ray_tasks.py", RayLauncher(ray_address=address), Resources())
+    python = r"Python 3\.\d+\.\d+"
+    assert re.search(
+        rf"the cluster at {address} runs Ray 2\.55\.\d and {python}, "
+        rf"the payload's environment has Ray 2\.60\.\d and {python}",
+        outcome.error,
+    )
+    assert not (stage.shared / "begun").exists()
 
 
 @pytest.mark.slow

@@ -167,6 +167,15 @@ def test_missing_nodes_are_named(tmp_path: Path) -> None:
     assert spark_ready.names_of_step(str(tmp_path)) == ray_ready.names_of_step(str(tmp_path)) == "n7,n8,"
 
 
+def test_another_ray_is_named() -> None:
+    ours = {"ray_version": "2.60.0", "python_version": "3.11.7"}
+    assert ray_ready.difference("a:1", {**ours, "git_commit": "x"}, ours) == ""
+    assert ray_ready.difference("a:1", {}, ours) == ""  # it does not tell
+    for theirs, said in (("2.55.1", "3.11.7"), ("2.60.0", "3.12.1")):
+        text = ray_ready.difference("a:1", {"ray_version": theirs, "python_version": said}, ours)
+        assert text.startswith(f"the cluster at a:1 runs Ray {theirs} and Python {said}, the payload's environment has")
+
+
 def test_the_record_takes_the_launchers_notes() -> None:
     lines = [
         '{"event":"start","job":"1","restart":1,"time":1}',
