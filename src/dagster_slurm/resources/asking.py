@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.core.warm import check_tolerance
-from dagster_slurm.engine.plan import Ask
+from dagster_slurm.engine.ask import Ask
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import decided
 from dagster_slurm.errors import ConfigurationError
