@@ -8,7 +8,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from testcluster import Cluster
 from tests.launchers import environments, traces
 from tests.launchers.conftest import REAL, Stage, local_stage, real_stage
 
+#: nothing else here uses it
+PORT = 41811
 TWO = Resources(nodes=2, cpus=2, mem=2000)
 
 
@@ -86,6 +88,48 @@ def test_a_time_limit_leaves_nothing(slurm: Stage) -> None:
     asked = Resources(nodes=2, cpus=2, mem=2000, time_limit=1)
     outcome = slurm.run("ray_tasks.py", RayLauncher(), asked, what="wait")
     assert "reached its time limit" in outcome.error
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_the_cluster_serves_a_payload_that_was_told_to_stop(
+    make_cluster: Callable[..., Cluster], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = make_cluster(kill_wait=30, accounting=False)
+    with real_stage(cluster, capsys, environments.ray()) as stage, traces.none_left(stage.base):
+        result = stage.begin("ray_tasks.py", RayLauncher(), TWO, what="save")
+        stage.wait_for("begun")
+        stage.cancel()
+        assert "was cancelled" in result().error
+        assert (stage.shared / "saved").read_text() == "81"
+
+
+@pytest.mark.slow
+def test_strangers_are_kept_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = local_stage(tmp_path, capsys, environments.ray())
+    outcome = stage.run("ray_tasks.py", RayLauncher(), Resources(cpus=1), what="strangers")
+    friend, stranger = outcome.metadata["strangers"]
+    assert '"ray_version": "2.60' in friend
+    assert "nauthenticated" in stranger
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_ports_and_options_are_those_that_were_asked_for(slurm: Stage) -> None:
+    launcher = RayLauncher(
+        port_config={"port": PORT},
+        ray_start_args=('--resources={"special": 3}',),
+        object_store_memory_gb=0.1,
+        pre_start_commands=("export FROM_PRE_START=1",),
+        network_interface="lo",
+    )
+    outcome = slurm.run("ray_tasks.py", launcher, TWO)
+    assert outcome.failure is None, outcome.error
+    assert outcome.metadata["address"].endswith(f":{PORT}")
+    assert outcome.metadata["resources"]["special"] == 6
+    assert outcome.metadata["resources"]["object_store_memory"] == 2 * int(0.1 * 1024) * 2**20
+    assert outcome.metadata["pre_start"] == ["1"]
+    assert len(outcome.metadata["nodes"]) == 2
 
 
 @pytest.mark.cluster

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +155,40 @@ def test_a_port_of_the_dashboard_counts_for_the_tunnel_too() -> None:
 def test_nodes_may_name_their_own_address(kind: Any) -> None:
     text = kind(node_ip_address_command="echo 10.0.0.7").start(TWO).files["launcher.sh"]
     assert subprocess.run(["bash", "-c", text + "own_address"], capture_output=True, check=True).stdout == b"10.0.0.7\n"
+
+
+#: a Python that says what of Ray's it was to start
+SAYS = """#!/bin/bash
+case "$*" in *ray_start.py*) printf '%s\\n' "$@"; exit 1 ;; esac
+exec {python} "$@"
+"""
+
+
+@pytest.mark.parametrize(("rank", "head"), [(0, True), (1, False)])
+def test_the_heads_own_ports_are_the_heads_and_all_others_count_on_every_node(
+    rank: int, head: bool, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(SAYS.format(python=sys.executable))
+    python.chmod(0o755)
+    ports = {"port": 6379, "min_worker_port": 20000, "dashboard_agent_listen_port": 20001}
+    setting = replace(TWO, python=str(python), programs="")
+    text = RayLauncher(port_config=ports, node_ip_address_command="echo 127.0.0.1").start(setting).files["launcher.sh"]
+    (tmp_path / "launcher.sh").write_text(text)
+    for name in ("address", "stop"):
+        (tmp_path / name).touch()
+    variables = {"DAGSTER_SLURM_RUN_DIR": str(tmp_path), "STATE": str(tmp_path), "SLURM_PROCID": str(rank)}
+    script = Path(dagster_slurm.__file__).parent / "launchers/sh/node.sh"
+    subprocess.run(
+        ["bash", str(script), "ray"],
+        env={**os.environ, **variables, "DRIVER": str(os.getpid()), "DRIVER_NODE": "elsewhere", "GRACE": "1"},
+        check=False,
+    )
+    options = (tmp_path / f"ray-{rank}.log").read_text().splitlines()
+    assert ("--head" in options, "--port=6379" in options) == (head, head)
+    assert "--min-worker-port=20000" in options
+    # of two sayings Ray takes the last
+    assert [word for word in options if word.startswith("--dashboard-agent-listen-port")][-1].endswith("=20001")
 
 
 def test_missing_nodes_are_named(tmp_path: Path) -> None:
