@@ -105,6 +105,7 @@ def test_the_launchers_ask_for_what_they_need() -> None:
         (RayLauncher(num_gpus_per_node=2), "num_gpus_per_node=2 exceeds"),
         (RayLauncher(object_store_memory_gb=20), "object_store_memory_gb=20 exceeds"),
         (SparkLauncher(executor_cores=8), "executor_cores=8 exceeds"),
+        (SparkLauncher(driver_memory="11g"), "driver_memory='11g' exceeds"),
         (SparkLauncher(executor_memory="8G"), "executor_memory='8G' exceeds"),
     ],
 )

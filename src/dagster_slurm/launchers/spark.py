@@ -105,7 +105,7 @@ class SparkLauncher(ClusterLauncher):
                 **common(setting),
                 "CPUS": share.cpus,
                 "MEMORY": share.memory,
-                "DRIVER_MEMORY": _mebibytes("driver_memory", self.driver_memory),
+                "DRIVER_MEMORY": self._driver_memory(share.memory),
                 "EXECUTOR_MEMORY": self._executor_memory(share.memory if limited else None),
                 "EXECUTOR_CORES": None
                 if self.executor_cores is None
@@ -121,6 +121,16 @@ class SparkLauncher(ClusterLauncher):
             own_lines(self.pre_start_commands, self.node_ip_address_command),
         )
         return self._started(setting, {FILE: settings})
+
+    def _driver_memory(self, memory: int | None) -> int | None:
+        """MiB. The driver runs in the job whatever cluster it uses."""
+        wanted = _mebibytes("driver_memory", self.driver_memory)
+        if wanted is not None and memory is not None and wanted > memory:
+            raise ConfigurationError(
+                f"driver_memory={self.driver_memory!r} exceeds the job's memory on each node: {memory} MiB",
+                hint="Ask for more in resources=Resources(mem=...), or for a smaller driver.",
+            )
+        return wanted
 
     def _executor_memory(self, memory: int | None) -> int | None:
         """MiB. An executor larger than its worker would never start, and the payload would wait for ever."""

@@ -3,7 +3,7 @@
 
 prepare() {
     in_environment "$PYTHON" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("ray") is None)' 2>/dev/null || {
-        fault "Ray is not in the environment of the payload: $(python_here) on $(first_node) finds no package ray"
+        fault "Ray is not in the environment of the payload: $(python_here) on $(first_node) finds no package ray; add it to the project's packages, or name an environment that has it"
         exit 66
     }
     # never a driver's idea of its own: a token file in the user's home changes what Ray does

@@ -4,7 +4,7 @@
 prepare() {
     if [ -z "$SPARK_HOME_ASKED" ]; then
         SPARK_HOME=$(in_environment "$PYTHON" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("pyspark").origin))' 2>/dev/null) || {
-            fault "pyspark is not in the environment of the payload: $(python_here) on $(first_node) finds no package pyspark"
+            fault "pyspark is not in the environment of the payload: $(python_here) on $(first_node) finds no package pyspark; add it to the project's packages, or name an environment that has it"
             exit 66
         }
     else
