@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
@@ -67,6 +68,7 @@ class ComputeResource(ComputeSettings):
         force_env_push: bool | None = None,
         poll_timeout: float | None = None,
         environment: Named | None = None,
+        retry: SlurmRetryPolicy | None = None,
         **unknown: object,
     ) -> CompletedRun:
         """Run a payload, and wait for its end.
@@ -93,6 +95,7 @@ class ComputeResource(ComputeSettings):
             environment: its Python environment: ``"uv"``, :class:`UvEnvironment`, a requirements file, ``"plain"``,
                 ``"auto"``, or an absolute path on the cluster. Else the run config, the asset's metadata
                 (``slurm_environment``) and the resource say; where nobody does, ``"auto"`` on a cluster.
+            retry: what is submitted again by itself, by the cause of its end; else what the resource says.
             unknown: anything else is an error.
 
         Returns:
@@ -124,6 +127,7 @@ class ComputeResource(ComputeSettings):
                 default_environment=self.environment,
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
+                retry=settings.retry if retry is None else retry,
             )
             call = call_for(of_step(context), arguments, settings, target)
         except DagsterSlurmError as error:
