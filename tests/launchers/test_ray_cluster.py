@@ -50,7 +50,10 @@ def test_tasks_run_on_all_nodes(stage: Stage) -> None:
     assert len(outcome.metadata["nodes"]) == nodes
     assert outcome.metadata["cpus"] == 2 * nodes
     assert outcome.metadata["slurm/ray_version"].startswith("2.60")
-    assert outcome.metadata["slurm/ray_nodes"] == nodes
+    facts = {name: outcome.metadata[f"slurm/ray_{name}"] for name in ("nodes", "cpus", "gpus", "memory_gib")}
+    # of 2000 MiB on each node, seven tenths are for tasks and two for objects
+    assert facts == {"nodes": nodes, "cpus": 2 * nodes, "gpus": 0, "memory_gib": round(1800 * nodes / 1024, 2)}
+    assert outcome.metadata["slurm/ray_ready_seconds"] > 0
 
 
 @pytest.mark.cluster
