@@ -129,8 +129,8 @@ def test_ports_and_options_are_those_that_were_asked_for(slurm: Stage) -> None:
     outcome = slurm.run("ray_tasks.py", launcher, TWO)
     assert outcome.failure is None, outcome.error
     assert outcome.metadata["address"].endswith(f":{PORT}")
-    assert outcome.metadata["resources"]["special"] == 6
-    assert outcome.metadata["resources"]["object_store_memory"] == 2 * int(0.1 * 1024) * 2**20
+    assert outcome.metadata["special"] == 6
+    assert outcome.metadata["store"] == 2 * int(0.1 * 1024) * 2**20
     assert outcome.metadata["pre_start"] == ["1"]
     assert len(outcome.metadata["nodes"]) == 2
 
