@@ -6,9 +6,10 @@ the head: on slow file systems that saves much of its time. The head itself (``-
 
 import importlib
 import importlib.util
+import os
 import sys
 import time
-from typing import List
+from typing import Any, List
 
 _PAUSE = 0.05
 _CLIENT = "--ray-client-server-port"
@@ -17,23 +18,25 @@ _CLIENT = "--ray-client-server-port"
 def main(words: List[str]) -> None:
     """Start it; returns when Ray does."""
     file, options = words[0], words[1:]
-    client = _client_port(options)
-    # our other programs, beside this one, are none of Ray's business
-    del sys.path[0]
+    free_port = _from_beside("node_address").free_port
     start = importlib.import_module("ray.scripts.scripts").main
-    if "--head" in options:
-        options += client
-    else:
+    if "--head" not in options:
         options.append("--address=" + head_address(file))
+    # Ray would give its client 10001, where it is installed
+    elif not any(word.startswith(_CLIENT) for word in options) and importlib.util.find_spec("grpc"):
+        options.append("%s=%d" % (_CLIENT, free_port()))
     sys.argv = ["ray", "start", *options]
     start()
 
 
-def _client_port(options: List[str]) -> List[str]:
-    """Return a free port for Ray's client, which would take 10001 where it is installed."""
-    if any(word.startswith(_CLIENT) for word in options) or importlib.util.find_spec("grpc") is None:
-        return []
-    return ["%s=%d" % (_CLIENT, importlib.import_module("node_address").free_port())]
+def _from_beside(name: str) -> Any:
+    """Return another program of ours; for Ray and all that it starts, they are not on the path."""
+    here = os.path.dirname(os.path.realpath(__file__))
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path[:] = [place for place in sys.path if os.path.realpath(place) != here]
 
 
 def head_address(file: str) -> str:
