@@ -77,6 +77,8 @@ _ds_finish() {
     # a job that was signalled may be requeued and needs its variables again
     [ "$signalled" = true ] || rm -f env.sh
     [ -z "$_ds_sync" ] || sync record.jsonl 2>/dev/null
+    # until the waiter is gone: Slurm holds a step, of which a process is left, for a second more
+    read -r -t 1 -u 9 -a said
     exit "$1"
 }
 

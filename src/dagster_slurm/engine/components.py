@@ -54,7 +54,7 @@ class Together:
 
     asks: Sequence[ComponentAsk]
     on_failure: OnFailure = "cancel"
-    grace: int = 10
+    grace: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse at once what cannot work."""

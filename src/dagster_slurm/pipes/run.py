@@ -21,6 +21,7 @@ from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
+from dagster_slurm.pipes import past
 from dagster_slurm.pipes.attendance import attending, run_and_step
 from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.completed import CompletedRun
@@ -89,7 +90,8 @@ def _attempt(target: Target, call: Call, series: Series) -> CompletedRun:
             series.failed(launch, submitted, ended, error)
             raise error
         series.succeeded(launch, submitted, ended.tracked.job)
-        return CompletedRun(session, series.facts(ended))
+        known = series.facts(ended)
+        return CompletedRun(session, known if target.local else {**known, **past.hint(call.context, known)})
 
 
 def _to_the_end(
