@@ -38,7 +38,7 @@ def knock(secret: bool) -> bool:
         del variables["SPARK_CONF_DIR"]
     work = (
         "import os; from pyspark.sql import SparkSession as S;"
-        "s = S.builder.master(os.environ['SPARK_MASTER']).config('spark.cores.max', 1)"
+        "s = S.builder.master(os.environ['SPARK_MASTER']).config('spark.executor.cores', 1)"
         ".config('spark.executor.memory', '500m').config('spark.ui.enabled', 'false').getOrCreate();"
         "assert s.sparkContext.parallelize([1, 2]).sum() == 3; s.stop()"
     )
