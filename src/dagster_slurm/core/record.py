@@ -94,6 +94,23 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """What the payload and its children used over time, on the first node.
+
+    Args:
+        restart: which start it belongs to.
+        seconds: since the payload began.
+        cpu: CPU seconds until then.
+        mib: memory at that moment, in MiB.
+    """
+
+    restart: int
+    seconds: tuple[float, ...]
+    cpu: tuple[float, ...]
+    mib: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Record:
     """All complete lines of a record."""
 
@@ -103,6 +120,12 @@ class Record:
     notes: tuple[Note, ...] = ()
     #: the allocations of sessions that have said that they have it
     queued: tuple[str, ...] = ()
+    sampled: tuple[Samples, ...] = ()
+
+    @property
+    def samples(self) -> Samples | None:
+        """What the latest start used over time, if that was measured."""
+        return next((item for item in reversed(self.sampled) if item.restart == self.restart), None)
 
     @property
     def start(self) -> Start | None:
@@ -151,6 +174,7 @@ def parse(text: str) -> Record:
     exits: list[Exit] = []
     notes: list[Note] = []
     queued: list[str] = []
+    sampled: list[Samples] = []
     for line in text.split("\n")[:-1]:
         try:
             item = cast("dict[str, Any]", json.loads(line))
@@ -161,6 +185,8 @@ def parse(text: str) -> Record:
                 usages.append(
                     Usage(int(item["restart"]), int(item["peak_kib"]), float(item["cpu"]), int(item["signal"]))
                 )
+            elif kind == "samples":
+                sampled.append(_samples(item))
             elif kind == "exit":
                 exits.append(_exit(item))
                 # a start on a node that only seemed lost may end after the next one has begun
@@ -173,7 +199,7 @@ def parse(text: str) -> Record:
                 queued.append(str(item["job"]))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
-    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(queued))
+    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(queued), tuple(sampled))
 
 
 def _start(item: dict[str, Any]) -> Start:
@@ -190,6 +216,13 @@ def _start(item: dict[str, Any]) -> Start:
         gpus=int(item.get("gpus", 0)),
         mem=int(item.get("mem", 0)),
     )
+
+
+def _samples(item: dict[str, Any]) -> Samples:
+    columns = [tuple(float(value) for value in item[name]) for name in ("seconds", "cpu", "mib")]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("the columns differ in length")
+    return Samples(int(item["restart"]), *columns)
 
 
 def _note(item: dict[str, Any]) -> Note:
