@@ -9,8 +9,9 @@ from pathlib import Path
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.previous import Fate, fate
 from dagster_slurm.engine.submission import cancel
-from tests.conformance.driver import UNTIL_GO, Heard, Rig, until
+from tests.conformance.driver import UNTIL_GO, Rig, until
 from tests.conformance.payloads import TRAPS
+from tests.conformance.together import payload_of
 
 
 def of(rig: Rig, launch: Launch) -> Fate:
@@ -20,7 +21,7 @@ def of(rig: Rig, launch: Launch) -> Fate:
 def submitted_only(rig: Rig, body: str, **options: object) -> tuple[Launch, str]:
     """Somebody submitted it, and was seen no more."""
     launch = rig.launch(body, **options)
-    return launch, rig.hand_in(rig.host, launch, Heard())[0].id
+    return launch, rig.hand_in(launch).id
 
 
 def rundir(launch: Launch) -> Path:
@@ -34,7 +35,7 @@ def record(launch: Launch) -> str:
 
 def work(launch: Launch) -> list[str]:
     """Names in the payload's working directory."""
-    folder = rundir(launch) / "work"
+    folder = Path(payload_of(launch).directory) / "work"
     return os.listdir(folder) if folder.exists() else []  # noqa: PTH208
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dagster_slurm.core.spec import LaunchKey
+from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.submission import cancel_others, submit
+from dagster_slurm.engine.unit_run import UnitRun
 from tests.conformance import taps
 from tests.conformance.driver import Heard, Rig
+from tests.conformance.together import followed
 from tests.conformance.worker import Task, rig_for
 from tests.kills import points
 
@@ -48,7 +52,7 @@ def run(errand: Errand) -> dict[str, Any]:
         points.deadly_agents(errand.agent, errand.marker)
     rig = rig_for(asked)
     way = rig.transport
-    if errand.point in taps.POINTS:
+    if errand.point in (*taps.POINTS, *taps.UNIT_POINTS):
         rig.transport = lambda: taps.Tapped(way(), taps.killing_at(errand.point))
     elif errand.frame is not None or errand.with_agent:
         tap = points.Deaths(errand.frame, errand.delay, with_agent=errand.with_agent)
@@ -66,9 +70,20 @@ def run(errand: Errand) -> dict[str, Any]:
 
 def _to_the_end(rig: Rig, launch: Any, errand: Errand) -> dict[str, Any]:
     heard, host = Heard(), rig.host
-    submitted = submit(host, rig.scheduler, launch, heard)
-    following = Following(host, rig.scheduler, launch, submitted, heard)
-    verdict = following.verdict()
+    following: Following | UnitRun
+    judge: Callable[[], Verdict]
+    if launch.members:
+        submitted = submit(host, rig.scheduler, launch, heard)
+        job = followed(host, rig.scheduler, launch, submitted, heard)
+        following, judge = job.members[0], lambda: job.verdicts(lambda: None)[1][0]
+    elif rig.session is None:
+        submitted = submit(host, rig.scheduler, launch, heard)
+        following = Following(host, rig.scheduler, launch, submitted, heard)
+        judge = following.verdict
+    else:
+        following = UnitRun(rig.session_of(host), host, rig.work(launch), heard)
+        submitted, judge = following.hand_in(), following.verdict
+    verdict = judge()
     if errand.point == "before collected":
         points.die()
     host.notify("collected", dir=launch.directory, outcome="success" if verdict.success else "failure")

@@ -26,6 +26,9 @@ _OURS = (
     "DAGSTER_SLURM_RESTART",
     "DAGSTER_SLURM_RUN_DIR",
     "DAGSTER_SLURM_SHARED_DIR",
+    "DAGSTER_SLURM_STEP_OPTIONS",
+    "DAGSTER_SLURM_UNIT_CPUS",
+    "DAGSTER_SLURM_UNIT_MIB",
     "SLURM_EXPORT_ENV",
 )
 #: bash sets them and lets nobody else do so

@@ -47,18 +47,20 @@ class Together:
         asks: what its components are.
         on_failure: whether a component that fails ends the others.
         grace: seconds that the others have before.
+        in_session: they are units of a session, not one job.
 
     Raises:
-        ConfigurationError: the components cannot form a job.
+        ConfigurationError: the components cannot run together.
     """
 
     asks: Sequence[ComponentAsk]
     on_failure: OnFailure = "cancel"
     grace: float = 10.0
+    in_session: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at once what cannot work."""
-        check_order(self.components)
+        check_order(self.components, one_start=not self.in_session)
 
     @property
     def local(self) -> bool:
@@ -71,7 +73,7 @@ class Together:
         found = [
             Component(item.id, merge(item.ask.resources, item.ask.launcher.needs()), item.after) for item in self.asks
         ]
-        return settled(found)
+        return tuple(found) if self.in_session else settled(found)
 
 
 def paths_of(place: Place, key: LaunchKey, component_id: str) -> RunPaths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from dagster_slurm.core.resources import Resources
@@ -29,7 +30,7 @@ def flags(key: LaunchKey, asked: Resources, run: str, step: str) -> dict[str, An
     return {
         "name": key.job_name,
         "nodes": int(asked.options.get("nodes") or asked.nodes or 1),
-        "cpus": share.cpus or 1,
+        "cpus": share.cpus or share_of(replace(asked, cpus=1)).cpus or 1,
         "mem": share.memory,
         "gres": _gres(asked, share.gpus),
         "seconds": seconds,
@@ -39,9 +40,31 @@ def flags(key: LaunchKey, asked: Resources, run: str, step: str) -> dict[str, An
     }
 
 
+def beside(asked: dict[str, Any], cluster: str) -> dict[str, Any]:
+    """Return what a unit asks for that uses a warm cluster (its run directory): a place on the cluster's first node."""
+    return {**asked, "nodes": 1, "gres": "none", "beside": cluster}
+
+
 def decided(asked: Resources, queue: Resources) -> list[str]:
     """Return what a unit asks for although the allocation decides it; what the queue says for all is no wish."""
     return [name for name in _DECIDED if getattr(asked, name) not in (None, getattr(queue, name))]
+
+
+def beyond(asked: Resources, allocation: Resources) -> str:
+    """Return what a unit asks for that its allocation can never give, for people; nothing if that is not known."""
+    nodes = int(asked.options.get("nodes") or asked.nodes or 1)
+    given_nodes = int(allocation.options.get("nodes") or allocation.nodes or 1)
+    if nodes > given_nodes:
+        return f"{nodes} nodes, and the session's allocation has {given_nodes}"
+    wanted, given = share_of(asked), share_of(allocation)
+    for what, want, have in (
+        ("CPUs", wanted.cpus, given.cpus),
+        ("MiB", wanted.memory, given.memory),
+        ("GPUs", wanted.gpus, given.gpus),
+    ):
+        if want and have is not None and want > have:
+            return f"{want} {what} on a node, and the session's allocation has {have}"
+    return ""
 
 
 def time_limit(value: str | int | None) -> int | None:

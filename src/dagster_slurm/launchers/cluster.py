@@ -14,9 +14,6 @@ from dagster_slurm.launchers.programs import CLUSTER
 from dagster_slurm.launchers.settings import Value
 from dagster_slurm.launchers.share import share_of
 
-#: the steps of a job that nobody shares
-_ALONE = ("--overlap",)
-
 
 @dataclass(frozen=True)
 class ClusterLauncher(ComputeLauncher):
@@ -73,13 +70,17 @@ class ClusterLauncher(ComputeLauncher):
         return (*CLUSTER, f"{self.framework}.sh", f"{self.framework}_node.sh", f"{self.framework}_ready.py")
 
 
+def own_lines(pre_start: tuple[str, ...], address: str | None) -> dict[str, tuple[str, ...]]:
+    """Return the user's own shell lines that every cluster has, by the names of the functions that they become."""
+    return {"pre_start": pre_start, "own_address": (address,) if address else ()}
+
+
 def common(setting: Setting) -> dict[str, Value]:
     """Return the settings that every cluster has."""
     return {
         "PYTHON": setting.python,
         "NODES": setting.nodes,
         "LOCAL": setting.local,
-        "STEP_OPTIONS": setting.step_options or _ALONE,
         "CONNECTION": setting.connection or None,
         "CLUSTER": json.dumps(setting.cluster) if setting.cluster else None,
     }

@@ -69,13 +69,13 @@ class Part:
 
 
 @contextlib.contextmanager
-def opened(call: CallTogether, number: int, paths: RunPaths) -> Generator[Part]:
-    """Open the Pipes session of a component."""
+def opened(call: CallTogether, number: int, paths: RunPaths, *, spokesman: bool = False) -> Generator[Part]:
+    """Open the Pipes session of a component; the spokesman says what concerns all of them."""
     name = call.together.asks[number].id
     reader = RunMessageReader(paths.messages)
     own = [asset.to_escaped_user_string() for asset in call.assets.get(name, ())]
     injector = ContextFile(paths.context, call.context, own or None)
-    telling = Telling(call.context, reader, local=call.together.local, component=name)
+    telling = Telling(call.context, reader, local=call.together.local, component=name, spokesman=spokesman)
     with open_pipes_session(call.context, injector, reader, extras=dict(call.extras[number])) as session:
         yield Part(name, session, reader, injector, telling)
 
@@ -118,12 +118,12 @@ class Ends:
             whole: the job that all components were in, if there was one.
 
         Raises:
-            PartsFailed: a component did not succeed.
+            DagsterSlurmError: a component did not succeed.
         """
         assets = self.call.assets
         if self.errors:
             self._record()
-            raise PartsFailed(self._error(whole), self.told)
+            raise _PartsFailed(self._error(whole), self.told)
         keys = list(dict.fromkeys(key for item in self.told for key in assets.get(item.id, ())))
         return CompletedComponents(self.told, results_of(self.told, assets, keys, several=len(keys) > 1))
 
@@ -151,11 +151,12 @@ class Ends:
         return error
 
 
-class PartsFailed(Exception):
+class _PartsFailed(DagsterSlurmError):
     """The error of the step, with what is known of all components."""
 
     def __init__(self, error: JobError, told: Sequence[Told]) -> None:
         super().__init__(error.message)
+        self.allow_retries = error.allow_retries
         self.error = error
         self.told = told
 
@@ -170,7 +171,7 @@ def failing() -> Generator[None]:
     error: SlurmFailure
     try:
         yield
-    except PartsFailed as failed:
+    except _PartsFailed as failed:
         error = failure(failed.error, dict(failed.error.facts), all_metadata(failed.told))
     except JobError as job_error:
         error = failure(job_error, dict(job_error.facts))

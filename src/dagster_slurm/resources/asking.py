@@ -47,7 +47,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     Raises:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
     """
-    reuse = _reuse(settings, target)
+    reuse = _reuse(settings)
     if target.session is not None and arguments.retry is not None and arguments.retry.continues:
         raise ConfigurationError(
             'on_timeout="continue" does not work in a session yet', hint='Use mode="slurm" for this asset.'
@@ -60,7 +60,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
         retry=arguments.retry,
-        resource_keys=_keys_of(context, settings),
+        resource_keys=keys_of(context, settings),
         reuse=reuse,
     )
 
@@ -96,11 +96,6 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
         else _on_target(arguments, surroundings.scripts())
     )
     if target.session is not None:
-        if arguments.launcher.programs():
-            raise ConfigurationError(
-                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
-                hint='Use mode="slurm" for this asset, or BashLauncher().',
-            )
         _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
     return Ask(
         payload=payload,
@@ -118,7 +113,7 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
     )
 
 
-def _reuse(settings: Settings, target: Target) -> float | None:
+def _reuse(settings: Settings) -> float | None:
     if not check_tolerance(settings.cluster_reuse_tolerance):
         raise ConfigurationError(
             f"cluster_reuse_tolerance={settings.cluster_reuse_tolerance!r} is not a part of a whole",
@@ -126,11 +121,6 @@ def _reuse(settings: Settings, target: Target) -> float | None:
         )
     if not settings.enable_cluster_reuse:
         return None
-    if target.session is not None:
-        raise ConfigurationError(
-            'enable_cluster_reuse=True does not work in mode="slurm-session" in this version yet',
-            hint="Leave it out: each asset of the session starts a cluster of its own.",
-        )
     return settings.cluster_reuse_tolerance
 
 
@@ -141,7 +131,7 @@ def _tell_what_is_decided(context: Context, asked: Resources, queue: SlurmQueueC
         context.log.warning(f"Not looked at in a session, whose allocation decides: {', '.join(names)}.")
 
 
-def _keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
+def keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
     """Return the names under which the step has resources of our kind."""
     if is_direct(context):
         return ()

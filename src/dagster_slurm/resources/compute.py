@@ -7,7 +7,7 @@ from typing import Any
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.environments.choice import Named
-from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
+from dagster_slurm.errors import DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -18,7 +18,7 @@ from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.handles import AnyContext, of_step
 from dagster_slurm.pipes.run import run
 from dagster_slurm.pipes.together import run_together
-from dagster_slurm.resources import targets
+from dagster_slurm.pipes.together_in_session import run_in_session
 from dagster_slurm.resources.arguments import Arguments, PathLike, refuse_unknown, said_in_call
 from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.environment import Variables
@@ -150,8 +150,8 @@ class ComputeResource(ComputeSettings):
     ) -> CompletedComponents:
         """Run several payloads with needs of their own in one submission, and wait for all of them.
 
-        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``local`` mode they are
-        processes side by side.
+        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``slurm-session`` mode
+        they are units of the allocation, and in ``local`` mode processes side by side.
 
         Args:
             context: of the asset or op.
@@ -189,16 +189,11 @@ class ComputeResource(ComputeSettings):
                 default_launcher=settings.default_launcher,
                 default_environment=self.environment,
             )
-            if settings.execution_mode() is ExecutionMode.SLURM_SESSION:
-                raise ConfigurationError(
-                    'mode="slurm-session" does not run components yet',
-                    hint='Use mode="slurm-hetjob" for this asset, or call compute.run in an asset for each component.',
-                )
-            target = settings.target()
+            target = settings.target(context)
             call = call_together(of_step(context), asked, settings, target)
         except DagsterSlurmError as error:
             raise failure(error) from None
-        return run_together(target, call)
+        return run_together(target, call) if target.session is None else run_in_session(target, target.session, call)
 
     def cleanup_cluster(self, cluster_id: str | None = None) -> list[str]:
         """End a warm cluster, or all of them: no asset begins in it any more, and it ends when those in it have ended.
@@ -213,8 +208,11 @@ class ComputeResource(ComputeSettings):
             ConfigurationError, HostError, RequestFailed: the host cannot be asked.
         """
         settings = filled_in(self)
-        if settings.execution_mode() is not ExecutionMode.LOCAL:
+        mode = settings.execution_mode()
+        if mode not in (ExecutionMode.LOCAL, ExecutionMode.SLURM_SESSION):
             return []  # none outlives its job
-        target = targets.local(settings.local_base)
-        answer, _ = target.host.request("end_clusters", base=target.place().base, scopes=None, name=cluster_id)
+        target = settings.target()
+        sessions = settings.session.folders() if mode is ExecutionMode.SLURM_SESSION and settings.session else None
+        base = target.place().base
+        answer, _ = target.host.request("end_clusters", base=base, sessions=sessions, name=cluster_id)
         return list(answer["ended"])

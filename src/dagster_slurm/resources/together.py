@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from dagster_slurm.core import partitions
 from dagster_slurm.core.components import check_ids
+from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.components import ComponentAsk, Together
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.units import beyond
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, PayloadNotFound
 from dagster_slurm.launchers.bash import BashLauncher
@@ -20,7 +22,7 @@ from dagster_slurm.pipes.gathered import assets_of
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.parts import CallTogether
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
-from dagster_slurm.resources.asking import Settings, ask_for, fingerprint
+from dagster_slurm.resources.asking import Settings, ask_for, fingerprint, keys_of
 from dagster_slurm.resources.run_config import SlurmRunConfig
 
 _ON_FAILURE = ("cancel", "wait")
@@ -83,8 +85,13 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         )
         for component, given in zip(asked.components, arguments, strict=True)
     ]
-    together = Together(asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period))
-    if not target.local:
+    session = target.session
+    together = Together(
+        asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period), in_session=session is not None
+    )
+    if session is not None:
+        _check_allocation(together, session.ask.resources)
+    elif not target.local:
         _check_partitions(together, target)
     name = call_name(
         context, asked.key, *((item, *fingerprint(given)) for item, given in zip(ids, arguments, strict=True))
@@ -97,6 +104,7 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         assets=assets,
         poll_timeout=asked.poll_timeout,
         forward_termination=settings.forward_termination,
+        resource_keys=keys_of(context, settings),
     )
 
 
@@ -136,3 +144,13 @@ def _check_partitions(together: Together, target: Target) -> None:
     known = target.partitions()
     for component in together.components:
         partitions.check(component.resources, known, f"component {component.id!r}")
+
+
+def _check_allocation(together: Together, allocation: Resources) -> None:
+    for component in together.components:
+        more = beyond(component.resources, allocation)
+        if more:
+            raise ConfigurationError(
+                f"component {component.id!r} asks for {more}",
+                hint="Ask for less, or for a larger allocation: SlurmSessionResource(...).",
+            )

@@ -32,7 +32,7 @@ fi
 COMMAND=("$@")
 if [ -n "$TORCHRUN" ]; then
     in_environment "$PYTHON" -c 'import torch.distributed.run' 2>/dev/null || {
-        fault "torchrun=True, but $(python_here) on $(first_node) cannot import torch.distributed.run"
+        fault "torchrun=True, but $(python_here) on $(first_node) cannot import torch.distributed.run; add torch to the project's packages, or name an environment that has it"
         exit 66
     }
     # torchrun stands behind the words that start a container, and its workers within
@@ -68,7 +68,6 @@ tasks=$TASKS_PER_NODE
 label=(--label)
 [ -z "$TORCHRUN" ] || { tasks=1 label=(); }
 [ -z "$CPUS_PER_TASK" ] || SRUN_ARGS=(--cpus-per-task="$CPUS_PER_TASK" "${SRUN_ARGS[@]}")
-SRUN_ARGS=("${STEP_OPTIONS[@]}" "${SRUN_ARGS[@]}")
 for name in TERM INT HUP USR1 USR2 QUIT; do
     # shellcheck disable=SC2064
     trap "signal_step $name" "$name"
