@@ -90,6 +90,25 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Output:
+    """A result as it was put in place.
+
+    Args:
+        path: its folder.
+        name: the same, below the data folder.
+        files: how many files; 0: the payload wrote nothing, and what lies there is from before.
+        size: their bytes.
+        inode: of the folder: another one means that it was replaced since.
+    """
+
+    path: str
+    name: str
+    files: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True)
 class Record:
     """All complete lines of a record."""
 
@@ -97,6 +116,12 @@ class Record:
     usages: tuple[Usage, ...] = ()
     exits: tuple[Exit, ...] = ()
     notes: tuple[Note, ...] = ()
+    results: tuple[tuple[int, tuple[Output, ...]], ...] = ()
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The results that the latest start put in place."""
+        return next((outputs for restart, outputs in reversed(self.results) if restart == self.restart), ())
 
     @property
     def start(self) -> Start | None:
@@ -139,6 +164,7 @@ def parse(text: str) -> Record:
     usages: list[Usage] = []
     exits: list[Exit] = []
     notes: list[Note] = []
+    results: list[tuple[int, tuple[Output, ...]]] = []
     for line in text.split("\n")[:-1]:
         try:
             item = cast("dict[str, Any]", json.loads(line))
@@ -157,9 +183,11 @@ def parse(text: str) -> Record:
                     break  # final: whatever is started after it is not this run
             elif kind == "note":
                 notes.append(_note(item))
+            elif kind == "result":
+                results.append((int(item["restart"]), tuple(_output(output) for output in item["outputs"])))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
-    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes))
+    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(results))
 
 
 def _start(item: dict[str, Any]) -> Start:
@@ -181,6 +209,12 @@ def _start(item: dict[str, Any]) -> Start:
 def _note(item: dict[str, Any]) -> Note:
     facts = {str(name): value for name, value in item.get("facts", {}).items() if isinstance(value, (str, int, float))}
     return Note(int(item["restart"]), str(item.get("fault") or ""), facts)
+
+
+def _output(item: dict[str, Any]) -> Output:
+    return Output(
+        str(item["path"]), str(item["name"]), int(item["files"]), int(item["bytes"]), int(item.get("inode", 0))
+    )
 
 
 def _exit(item: dict[str, Any]) -> Exit:

@@ -60,5 +60,7 @@ def _variables(spec: RunSpec, *, slurm: bool) -> list[str]:
         f"_ds_sync={'1' if spec.sync else ''}",
         f"_ds_kill_after={'' if slurm else LOCAL_KILL_WAIT}",
         f"_ds_prelude={shlex.quote(chr(10).join(spec.prelude))}",
+        f"_ds_data=({shlex.join(spec.data)})",
+        f"_ds_data_needed={'1' if spec.data_needed else ''}",
         f"_ds_activate={shlex.quote(chr(10).join(spec.activate))}",
     ]

@@ -17,12 +17,15 @@ _OURS = (
     "DAGSTER_PIPES_CONTEXT",
     "DAGSTER_PIPES_MESSAGES",
     "DAGSTER_SLURM_DATA_BASE",
+    "DAGSTER_SLURM_INPUTS",
     "DAGSTER_SLURM_JOB_ID",
+    "DAGSTER_SLURM_OUTPUTS",
     "DAGSTER_SLURM_PAYLOAD_DIR",
     "DAGSTER_SLURM_RESTART",
     "DAGSTER_SLURM_RUN_DIR",
     "SLURM_EXPORT_ENV",
 )
+_OUR_PREFIXES = ("_ds_", "DAGSTER_SLURM_INPUT_", "DAGSTER_SLURM_OUTPUT_DIR")
 #: bash sets them and lets nobody else do so
 _BASHS = ("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID")
 
@@ -95,6 +98,8 @@ class RunSpec:
         prelude: shell lines that run before the payload (``module load ...``).
         activate: shell lines that activate the payload's environment.
         meter: words put before the command, that say afterwards what it used; may be empty.
+        data: words of the program that keeps the results, as ``data.json`` of the run directory says; may be empty.
+        data_needed: a node that cannot run it is an error.
         sync: the run directory lies on a file system that holds written bytes back (NFS).
     """
 
@@ -107,6 +112,8 @@ class RunSpec:
     prelude: tuple[str, ...] = ()
     activate: tuple[str, ...] = ()
     meter: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    data_needed: bool = False
     sync: bool = False
 
 
@@ -123,7 +130,7 @@ def check_environment(variables: Mapping[str, str]) -> dict[str, str]:
             )
         if name in _BASHS:
             raise ConfigurationError(f"the environment variable {name} is bash's own", hint="Use another name.")
-        if name in _OURS or name.startswith("_ds_"):
+        if name in _OURS or name.startswith(_OUR_PREFIXES):
             raise ConfigurationError(f"the environment variable {name} is set by dagster-slurm", hint="Leave it out.")
         if "\0" in str(value):
             raise ConfigurationError(f"the value of the environment variable {name} has a NUL character")

@@ -17,7 +17,7 @@ from dagster_slurm.transport.stream import Stream, Transport
 
 #: the agent's modules in the order in which they import each other
 _MODULES = tuple(
-    "frames commands rundir store cleaning pace follow queues direct "
+    "frames commands rundir store results cleaning pace follow queues direct "
     "long_lock packages prelude pythons built housekeeping refused environment_requests looking requests agent".split()
 )
 #: how much a login shell may print before our program begins, in bytes, and how long all that may take, in seconds

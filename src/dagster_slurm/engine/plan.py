@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dagster_slurm.core import data
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
@@ -38,6 +39,7 @@ class Ask:
         force_environment: build it anew.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
+        data: what it reads and writes in the folder of results; None: it has none.
         local: a process beside Dagster: nobody is asked for resources, launchers alone look at them.
     """
 
@@ -53,6 +55,7 @@ class Ask:
     keep: Mapping[str, float] | None = None
     local: bool = False
     force_environment: bool = False
+    data: data.Wanted | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         **({"DAGSTER_SLURM_COMMAND_PREFIX": shlex.join(prefix)} if prefix else {}),
         **started.environment,
         **ask.environment,
+        **(data.input_variables(ask.data, ask.data.at(place.base)) if ask.data else {}),
         **bootstrap,
     }
     spec = RunSpec(
@@ -119,6 +123,8 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         prelude=ask.prelude,
         activate=activation.lines,
         meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
+        data=(ask.tools_python, "-I", "-S", f"{tools}/bundled/results.py") if ask.data else (),
+        data_needed=ask.data is not None and ask.data.needed,
         sync=place.late,
     )
     return Launch(
@@ -128,8 +134,8 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         bundles=bundles,
         extra=tuple((item.bundle.key, item.into) for item in ask.extra_files),
         keep=ask.keep,
-        more=started.files,
-        remarks=started.remarks,
+        more={**started.files, **_order(ask, key, place)},
+        remarks=(*started.remarks, *(data.remarks(ask.data) if ask.data else ())),
         prepared=ask.prepared,
         force_environment=ask.force_environment,
     )
@@ -153,10 +159,17 @@ def _started(ask: Ask, words: tuple[str, ...], resources: Resources, programs: B
     )
 
 
+def _order(ask: Ask, key: LaunchKey, place: Place) -> dict[str, str]:
+    """Return what the program that keeps the results is told."""
+    if ask.data is None:
+        return {}
+    return {data.ORDER: data.order(ask.data, ask.data.at(place.base), key, late=place.late)}
+
+
 def _around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
     return Around(
         run_dir=place.directory(key),
         base_dir=place.base,
-        data_dir=ask.environment.get("DAGSTER_SLURM_DATA_BASE", ""),
+        data_dir=ask.data.at(place.base) if ask.data else "",
         gpus=not ask.local and (bool(resources.gpus_per_node) or "gpu" in (resources.gres or "")),
     )

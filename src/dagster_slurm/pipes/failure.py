@@ -45,7 +45,7 @@ def namespaced(facts: dict[str, Fact]) -> dict[str, dg.MetadataValue]:
 
 
 def _value(name: str, value: Fact) -> dg.MetadataValue:
-    if name == "run_directory":
+    if name in ("run_directory", "output_path"):
         return dg.PathMetadataValue(str(value))
     if isinstance(value, int):
         return dg.MetadataValue.int(value)

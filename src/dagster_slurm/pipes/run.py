@@ -10,6 +10,7 @@ from typing import Any
 from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts
 
+from dagster_slurm.core import data
 from dagster_slurm.core.causes import job_error
 from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import LaunchKey, RunPaths
@@ -27,6 +28,7 @@ from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
+from dagster_slurm.pipes.outputs import OwnFacts, own_facts, say_what_is_empty
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
 
@@ -73,7 +75,7 @@ def _run(target: Target, call: Call) -> CompletedRun:
     paths = RunPaths(place.directory(key))
     reader = RunMessageReader(paths.messages)
     injector = ContextFile(paths.context, call.context)
-    with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
+    with open_pipes_session(call.context, injector, reader, extras=_extras(call, place, paths)) as session:
         launch = plan(call.ask, key, place, bootstrap=session.get_bootstrap_env_vars(), context=injector.content)
         handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
         for remark in launch.remarks:
@@ -87,7 +89,20 @@ def _run(target: Target, call: Call) -> CompletedRun:
         _collected(target, launch, submitted, ended)
         if error is not None:
             raise error
-        return CompletedRun(session, facts(ended))
+        say_what_is_empty(call.context, call.ask.data, following.tracked.record.outputs)
+        return CompletedRun(session, facts(ended), _own(call, place, following))
+
+
+def _extras(call: Call, place: Place, paths: RunPaths) -> dict[str, Any]:
+    """What the user hands over, and where results are read and written."""
+    wanted = call.ask.data
+    return {**(data.extras(wanted, wanted.at(place.base), paths.directory) if wanted else {}), **call.extras}
+
+
+def _own(call: Call, place: Place, following: Following) -> OwnFacts:
+    """What there is of each asset's result."""
+    wanted = call.ask.data
+    return own_facts(wanted, following.tracked.record.outputs, wanted.at(place.base)) if wanted else {}
 
 
 def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Following, Verdict]:

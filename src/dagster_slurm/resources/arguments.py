@@ -40,6 +40,7 @@ class Arguments:
     default_environment: Named | None
     force_env_push: bool
     poll_timeout: float | None
+    resume_output: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at once what would end in a riddle later."""

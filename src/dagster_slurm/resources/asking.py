@@ -21,9 +21,10 @@ from dagster_slurm.payloads.resolve import command_on_target, resolve
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
+from dagster_slurm.resources.data import wanted
 from dagster_slurm.resources.metadata import Said, from_metadata
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
-from dagster_slurm.resources.surroundings import Saying, Surroundings, expanded
+from dagster_slurm.resources.surroundings import Saying, Surroundings
 
 
 class Settings(Protocol):
@@ -31,6 +32,7 @@ class Settings(Protocol):
 
     slurm: SlurmResource | None
     local_environment: str
+    local_data_base: str | None
     pre_deployed_env_path: str | None
     default_skip_payload_upload: bool
     forward_termination: bool
@@ -63,12 +65,13 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         prepared=surroundings.prepare(),
         force_environment=arguments.force_env_push,
         tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
-        environment={**_data_base(slurm, target), **check_environment(arguments.extra_env)},
+        environment=check_environment(arguments.extra_env),
         extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
         prelude=tuple(queue.prelude) if slurm else (),
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),
         local=target.local,
+        data=wanted(context, target, _data_base(slurm, settings), resume=arguments.resume_output),
     )
     name = call_name(
         context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
@@ -117,11 +120,8 @@ def _as_on_cluster(settings: Settings) -> bool:
     return settings.local_environment == "same"
 
 
-def _data_base(slurm: SlurmResource | None, target: Target) -> dict[str, str]:
-    """Tell payloads where results live, if the user said so."""
-    if slurm is None or slurm.data_base is None:
-        return {}
-    return {"DAGSTER_SLURM_DATA_BASE": expanded(slurm.data_base, "data_base", target)}
+def _data_base(slurm: SlurmResource | None, settings: Settings) -> str | None:
+    return settings.local_data_base if slurm is None else slurm.data_base
 
 
 def _skips_upload(arguments: Arguments, settings: Settings) -> bool:

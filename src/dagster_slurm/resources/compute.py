@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from dagster_slurm.core.data import place
 from dagster_slurm.core.options import suggestion
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.target import Target
@@ -23,6 +24,7 @@ from dagster_slurm.pipes.run import run
 from dagster_slurm.resources import targets
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
 from dagster_slurm.resources.asking import call_for
+from dagster_slurm.resources.data import root, slot
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.slurm import SlurmResource
@@ -62,6 +64,9 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     local_base: str | None = Field(
         default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
     )
+    local_data_base: str | None = Field(
+        default=None, description="Folder for results in local mode; None: data, beside the local runs."
+    )
     forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
 
     @classmethod
@@ -99,6 +104,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         force_env_push: bool | None = None,
         poll_timeout: float | None = None,
         environment: Named | None = None,
+        resume_output: bool = False,
         **unknown: object,
     ) -> CompletedRun:
         """Run a payload, and wait for its end.
@@ -125,6 +131,8 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             environment: its Python environment: ``"uv"``, :class:`UvEnvironment`, a requirements file, ``"plain"``,
                 ``"auto"``, or an absolute path on the cluster. Else the run config, the asset's metadata
                 (``slurm_environment``) and the resource say.
+            resume_output: the next attempt of this call finds in its output folder what the last one left there, as
+                payloads that continue from a checkpoint need it. Else each attempt begins with an empty folder.
             unknown: anything else is an error.
 
         Returns:
@@ -156,11 +164,31 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 default_environment=self.environment,
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
+                resume_output=resume_output,
             )
             call = call_for(of_step(context), arguments, settings, target)
         except DagsterSlurmError as error:
             raise failure(error) from None
         return run(target, call)
+
+    def path(self, asset_key: Any, partition: str | None = None) -> str:
+        """Return the folder of an asset's result on the target, whether something lies there or not.
+
+        Args:
+            asset_key: the asset's key: ``"raw/daily"``, ``["raw", "daily"]``, an ``AssetKey``, or the asset itself.
+            partition: its partition. Without one, for an asset with partitions, the folder above all of them.
+
+        Raises:
+            SlurmFailure: no asset is named so, or the data folder has a variable that is not set there.
+        """
+        try:
+            named = slot(asset_key, partition)
+            settings = filled_in(self)
+            target = settings._target()  # noqa: SLF001 - the same class
+            slurm = None if target.local else settings.slurm
+            return place(root(target, settings.local_data_base if slurm is None else slurm.data_base), named)
+        except DagsterSlurmError as error:
+            raise failure(error) from None
 
     def execution_mode(self) -> ExecutionMode:
         """Return the mode.

@@ -71,7 +71,9 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         default=None, description="Where relative pre_deployed_env_path lie; None: <remote_base>/envs."
     )
     data_base: str | None = Field(
-        default=None, description="Folder for results: payloads find it in DAGSTER_SLURM_DATA_BASE."
+        default=None,
+        description="Folder for results, one below it for each asset and partition, on a file system that all nodes "
+        "share. ~ and $SCRATCH are expanded there. None: <remote_base>/data.",
     )
     remote_python: str = Field(default="python3", description="Python on login and compute nodes: a name or a path.")
     keep_runs_days: float | None = Field(

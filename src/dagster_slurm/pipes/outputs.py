@@ -1,0 +1,47 @@
+"""What Dagster is told of results: on each materialization its own, and what stayed empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from dagster_slurm.core.data import Slot, Wanted, place
+from dagster_slurm.core.facts import Fact
+from dagster_slurm.core.record import Output
+from dagster_slurm.pipes.handles import Context
+
+OwnFacts = Mapping[dg.AssetKey, Mapping[str, Fact]]
+
+
+def own_facts(wanted: Wanted | None, outputs: Sequence[Output], root: str) -> OwnFacts:
+    """Return what there is of each asset's result: its place, files and bytes."""
+    if wanted is None or not outputs:
+        return {}
+    by_name = {output.name: output for output in outputs}
+    found: dict[dg.AssetKey, dict[str, Fact]] = {}
+    for asset in dict.fromkeys(slot.asset for slot in wanted.outputs):
+        slots = [slot for slot in wanted.outputs if slot.asset == asset]
+        mine = [by_name[slot.folder] for slot in slots if slot.folder in by_name]
+        found[dg.AssetKey(asset)] = {
+            "output_path": place(root, slots[0] if len(slots) == 1 else Slot(asset)),
+            "output_files": sum(output.files for output in mine),
+            "output_bytes": sum(output.size for output in mine),
+            **({"output_partitions": len(slots)} if len(slots) > 1 else {}),
+        }
+    return found
+
+
+def say_what_is_empty(context: Context, wanted: Wanted | None, outputs: Sequence[Output]) -> None:
+    """Say which outputs stayed empty. Not every payload has something to leave; old results are another matter."""
+    empty = {output.name: output for output in outputs if not output.files}
+    for slot in wanted.outputs if wanted else ():
+        output = empty.get(slot.folder)
+        if output is None:
+            continue
+        if output.inode:
+            context.log.warning(
+                f"The payload wrote nothing into its output folder: what lies in {output.path} is of an earlier run."
+            )
+        else:
+            context.log.info(f"The payload left no files for {slot.text}: its output folder stayed empty.")
