@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagster_slurm.components.script import SlurmScriptComponent
     from dagster_slurm.core.resources import Resources
     from dagster_slurm.environments.pixi import PixiEnvironment
     from dagster_slurm.environments.prefix import CommandPrefix
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
     from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
     from dagster_slurm.resources.run_config import SlurmRunConfig
+    from dagster_slurm.resources.session import SlurmSessionResource
     from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
     from dagster_slurm.resources.ssh import SSHConnectionResource
+    from dagster_slurm.sensors import build_slurm_orphan_sensor
 
 _HOMES = {
     "BashLauncher": "launchers.bash",
@@ -38,8 +41,11 @@ _HOMES = {
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
     "SlurmRunConfig": "resources.run_config",
+    "SlurmScriptComponent": "components.script",
+    "SlurmSessionResource": "resources.session",
     "SparkLauncher": "launchers.spark",
     "UvEnvironment": "environments.uv",
+    "build_slurm_orphan_sensor": "sensors",
 }
 
 __all__ = [
@@ -57,8 +63,11 @@ __all__ = [
     "SlurmQueueConfig",
     "SlurmResource",
     "SlurmRunConfig",
+    "SlurmScriptComponent",
+    "SlurmSessionResource",
     "SparkLauncher",
     "UvEnvironment",
+    "build_slurm_orphan_sensor",
 ]
 
 

@@ -29,6 +29,7 @@
         ├── JobPreempted
         ├── NodeFailed
         ├── WaitedTooLong             poll_timeout is over
+        ├── SessionFailed             the allocation of a session ended by itself before it took the work
         ├── JobInterrupted            something stopped the payload and nobody can say what
         └── JobLost                   Slurm knows no such job, and it left no record
 """
@@ -231,6 +232,12 @@ class WaitedTooLong(JobError):
 
     cause = "poll_timeout"
     allow_retries = False
+
+
+class SessionFailed(JobError):
+    """The allocation of a session ended by itself, or was cancelled while it waited, before it took the work."""
+
+    cause = "session"
 
 
 class JobInterrupted(JobError):

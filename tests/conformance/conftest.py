@@ -17,6 +17,7 @@ from tests.conformance.driver import Rig
 __all__ = ["cluster", "make_cluster"]
 
 REAL = pytest.param("real", marks=pytest.mark.cluster)
+SESSION = pytest.param("session", marks=pytest.mark.cluster)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,7 @@ def acts(request: pytest.FixtureRequest, runtime: Path, tmp_path_factory: pytest
         begun.close()
 
 
-@pytest.fixture(params=["local", "faked", REAL])
+@pytest.fixture(params=["local", "faked", REAL, SESSION])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """Each row."""
     yield from _rig(request, tmp_path)
@@ -77,8 +78,8 @@ def cluster_ssh(request: pytest.FixtureRequest) -> Callable[..., SSHTransport]:
 
 
 def _rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    if request.param == "real":
-        with rows.real(request.getfixturevalue("cluster")) as rig:
+    if request.param in ("real", "session"):
+        with getattr(rows, request.param)(request.getfixturevalue("cluster")) as rig:
             yield rig
     else:
         with getattr(rows, request.param)(tmp_path) as rig:

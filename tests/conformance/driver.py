@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,15 @@ from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import support
+from dagster_slurm.engine.plan import Place, support
+from dagster_slurm.engine.session_launch import SessionAsk
+from dagster_slurm.engine.sessions import Moved, Session
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit
 from dagster_slurm.engine.turns import Turns
+from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.schedulers.scheduler import Scheduler
+from dagster_slurm.schedulers.slurm import Slurm
 from dagster_slurm.transport.stream import Transport
 
 #: how long a test waits for anything at all, in seconds
@@ -110,7 +116,7 @@ class Play:
         """Its id, once it is submitted."""
         self.until(lambda: self.submitted is not None)
         assert self.submitted is not None
-        return int(self.submitted.id)
+        return int(self.submitted.id.partition(".")[0])
 
     @property
     def over(self) -> bool:
@@ -150,12 +156,17 @@ class Play:
         assert self._error is not None, self._played
         return self._error
 
+    def _follow(self) -> Verdict:
+        while True:
+            self.submitted, look = self._rig.hand_in(self._host, self.launch, self.heard)
+            self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
+            with contextlib.suppress(Moved):
+                return self.following.verdict(on_tick=partial(look, self.following) if look else None)
+
     def _run(self) -> None:
         begun = time.monotonic()
         try:
-            self.submitted = submit(self._host, self._rig.scheduler, self.launch, self.heard)
-            self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
-            verdict = self.following.verdict()
+            verdict = self._follow()
             tracked = self.following.tracked
             outcome = "success" if verdict.success else "failure"
             self._host.notify("collected", dir=self.launch.directory, outcome=outcome)
@@ -172,13 +183,14 @@ class Rig:
     """One row: where payloads run, and how one gets there.
 
     Args:
-        kind: ``local``, ``faked`` or ``real``.
+        kind: ``local``, ``faked``, ``real`` or ``session``.
         transport: makes the way there; each process would have one of its own.
         scheduler: what is spoken there.
         base: the base folder.
         shared: a folder that all payloads may write to.
         turns: makes the taking of turns.
         backstage: the fake, or the real cluster.
+        session: what the session asks for that work is handed to; none: each launch is a job.
     """
 
     kind: str
@@ -189,7 +201,9 @@ class Rig:
     turns: Callable[[], Turns] | None = None
     backstage: Any = None
     resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    session: SessionAsk | None = None
     _hosts: list[Host] = field(default_factory=list[Host])
+    _sessions: dict[Host, Session] = field(default_factory=dict[Host, Session])
 
     @property
     def slurm(self) -> bool:
@@ -199,6 +213,30 @@ class Rig:
     def host(self) -> Host:
         """The host, as this process sees it."""
         return self._hosts[0] if self._hosts else self.another_host()
+
+    def session_of(self, host: Host) -> Session:
+        """The session, as the process with this host sees it."""
+        assert self.session is not None
+        if host not in self._sessions:
+            self._sessions[host] = Session(host, Slurm(), self.session)
+            self._sessions[host].enter()
+        return self._sessions[host]
+
+    def leave(self, host: Host) -> None:
+        """Need the session no more, as the process with this host."""
+        if self.session is not None:
+            self.session_of(host).leave("run", "step", [])
+            until(lambda: not self.session_of(host).followed)
+
+    def hand_in(self, host: Host, launch: Launch, heard: Heard) -> tuple[Submitted, Callable[[Following], None] | None]:
+        """Submit a launch, or hand it to the session; return also what looks after it."""
+        if self.session is None:
+            return submit(host, self.scheduler, launch, heard), None
+        session = self.session_of(host)
+        asked = flags(launch.spec.key, launch.spec.resources, launch.spec.key.run_id, launch.spec.key.step_key)
+        submitted, generation = session.submit(launch, Place(launch.base), asked, heard)
+        look = session.watch(generation)
+        return submitted, lambda following: look(following.tracked)
 
     def another_host(self) -> Host:
         """The host, as another process would see it."""

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dagster_slurm.core.resources import Resources
+from dagster_slurm.engine.session_launch import SessionAsk
 from dagster_slurm.engine.turns import Turns
 from dagster_slurm.schedulers.direct import Direct
-from dagster_slurm.schedulers.slurm import Slurm
+from dagster_slurm.schedulers.slurm import Slurm, Step
 from dagster_slurm.transport.local import LocalTransport
 from dagster_slurm.transport.process import ProcessStream
 from dagster_slurm.transport.ssh.folder import private_folder
@@ -80,6 +82,25 @@ def real(cluster: Cluster, **settings: Any) -> Generator[Rig]:
         rig.close()
         _end_jobs_below(cluster, place)
         shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def session(
+    cluster: Cluster, *, idle_timeout: float = 120.0, max_concurrent_jobs: int | None = None, **asked: Any
+) -> Generator[Rig]:
+    """The real cluster, where all that a test runs is handed to one session."""
+    with real(cluster) as rig:
+        ask = SessionAsk(
+            scope=rig.base.parent.name,
+            name="conformance",
+            named=True,
+            resources=Resources(**{"nodes": 1, "cpus": 4, "mem": 1000, "time_limit": 10, **asked}),
+            idle_timeout=idle_timeout,
+            max_concurrent_jobs=max_concurrent_jobs,
+            python="python3",
+        )
+        rig.kind, rig.scheduler, rig.session = "session", Step(), ask
+        yield rig
 
 
 def _end_jobs_below(cluster: Cluster, place: Path) -> None:

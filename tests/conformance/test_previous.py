@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.previous import Fate, fate
-from dagster_slurm.engine.submission import cancel, submit
+from dagster_slurm.engine.submission import cancel
 from tests.conformance.driver import UNTIL_GO, Heard, Rig, until
 from tests.conformance.payloads import TRAPS
 
@@ -20,7 +20,7 @@ def of(rig: Rig, launch: Launch) -> Fate:
 def submitted_only(rig: Rig, body: str, **options: object) -> tuple[Launch, str]:
     """Somebody submitted it, and was seen no more."""
     launch = rig.launch(body, **options)
-    return launch, submit(rig.host, rig.scheduler, launch, Heard()).id
+    return launch, rig.hand_in(rig.host, launch, Heard())[0].id
 
 
 def rundir(launch: Launch) -> Path:
@@ -52,6 +52,13 @@ def test_ended_and_nobody_came(rig: Rig) -> None:
     for launch in launches:
         until(lambda launch=launch: '"event":"exit"' in record(launch))
     assert [of(rig, launch) for launch in launches] == ["succeeded", "failed", "failed", "failed"]
+
+
+def test_ended_well_on_two_nodes_and_nobody_came(slurm: Rig) -> None:
+    """What was used there is worth a question; how it ended is not."""
+    launch, _ = submitted_only(slurm, "true", nodes=2)
+    until(lambda: '"event":"exit"' in record(launch))
+    assert of(slurm, launch) == "succeeded"
 
 
 def test_going_on(rig: Rig) -> None:

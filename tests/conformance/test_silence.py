@@ -52,6 +52,7 @@ def test_a_host_that_nobody_needs_has_no_threads(rig: Rig) -> None:
     host = rig.another_host()
     assert rig.begin("true", host=host).result().cause == "success"
     assert ours() - before
+    rig.leave(host)
     host.close()
     until(lambda: not ours() - before)
 

@@ -23,8 +23,15 @@ def ended(*, asks: bool = True, record: Record | None = None, verdict: Verdict |
     return Ended(tracked, verdict, Resources(**asked), "/base/runs/r/s/c", submitted=1000.0)  # pyright: ignore[reportArgumentType]
 
 
+def accounted(**told: str) -> Verdict:
+    """Success, and what accounting tells of it."""
+    word = Row("42", JobState.COMPLETED, "COMPLETED", facts=tuple(told.items()))
+    return Verdict("success", "the job's own record", 0, exit=EXIT, word=word)
+
+
 def test_a_job_that_ended_well() -> None:
-    assert facts(ended(cpus=4, time_limit="1:00:00")) == {
+    told = accounted(CpuSeconds="400.0", GpuUtilisation="87.0", GpuKiB=str(3 << 20))
+    assert facts(ended(cpus=4, time_limit="1:00:00", verdict=told)) == {
         "job_id": "42",
         "state": "COMPLETED",
         "exit_code": 0,
@@ -45,6 +52,8 @@ def test_a_job_that_ended_well() -> None:
         "memory_used_of_requested": 0.256,
         "requested_cpus": 4,
         "requested_time": "1:00:00",
+        "gpu_utilisation_percent": 87.0,
+        "gpu_peak_memory_mib": 3072.0,
         "restarts": 0,
         "run_directory": "/base/runs/r/s/c",
         "evidence": "the job's own record",
@@ -59,6 +68,17 @@ def test_beside_dagster_there_is_what_applies() -> None:
     assert found["peak_memory_mib"] == 512.0
     absent = "queue_wait_seconds node_hours requested_memory_mib cpu_efficiency cluster partition gpus cpus".split()
     assert not set(absent) & set(found)
+
+
+def test_cpu_time_of_several_nodes_is_accountings_alone() -> None:
+    """The job's record knows what ran on its first node."""
+    assert facts(ended(verdict=accounted(CpuSeconds="600.5")))["cpu_seconds"] == 600.5
+    assert not {"cpu_seconds", "cpu_efficiency"} & set(facts(ended()))
+    alone = Record((replace(START, count=1),), (USAGE,), (EXIT,))
+    assert facts(ended(record=alone))["cpu_seconds"] == 400.0
+    assert facts(ended(record=alone, verdict=accounted(CpuSeconds="600.5")))["cpu_seconds"] == 400.0
+    unmetered = Record((replace(START, count=1),), (), (EXIT,))
+    assert facts(ended(record=unmetered, verdict=accounted(CpuSeconds="600.5")))["cpu_seconds"] == 600.5
 
 
 def test_a_job_that_never_started() -> None:

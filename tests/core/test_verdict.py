@@ -34,6 +34,18 @@ class TestAnEndByItself:
         assert isinstance(decision, Verdict)
         assert decision.code == code
 
+    @pytest.mark.parametrize("more", [{"gpus": 1}, {"count": 2}])
+    def test_after_a_good_end_accounting_alone_knows_of_gpus_and_other_nodes(self, more: dict[str, int]) -> None:
+        lines = (replace(start(), **more), exit_(0))
+        watched = Watched().record(*lines)
+        assert watched.cause() == "wait for word"
+        assert watched.queue("COMPLETED").cause() == "wait for word"
+        assert watched.account("COMPLETED").cause() == "success"
+        assert watched.decision().word is not None  # pyright: ignore[reportAttributeAccessIssue]
+        assert Watched().record(*lines).cause(after=ENRICHMENT + 0.1) == "success"
+        assert Watched().record(*lines).see(LookFailed("accounting", "disabled")).cause() == "success"
+        assert Watched(asks=False).record(*lines).cause() == "success"
+
     def test_accounting_is_waited_for_a_moment_since_it_alone_knows_of_memory(self) -> None:
         watched = Watched().record(start(), exit_(1))
         assert watched.cause() == "wait for word"

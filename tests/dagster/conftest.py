@@ -12,6 +12,7 @@ from testcluster import Cluster
 from tests.clusters import cluster, make_cluster
 from tests.dagster.support import Bench, Payloads
 from tests.dagster.ui import Ui, opened
+from tests.fakeslurm import FakeSlurm, install
 
 __all__ = ["cluster", "make_cluster"]
 
@@ -105,6 +106,23 @@ def cluster_bench(instance: dg.DagsterInstance, slurm: ComputeResource, payloads
 def any_bench(request: pytest.FixtureRequest, where: str) -> Bench:
     """One after the other, for tests marked with ``BOTH``."""
     return request.getfixturevalue("bench" if where == "local" else "cluster_bench")
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSlurm]:
+    with install(tmp_path / "slurm", kill_wait=0.3, seconds_per_minute=2.0) as installed:
+        monkeypatch.setenv("PATH", installed.path)
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr(targets, "_hosts", {})
+        yield installed
+        targets.close_all()
+
+
+@pytest.fixture
+def fake_bench(fake: FakeSlurm, instance: dg.DagsterInstance, payloads: Payloads, tmp_path: Path) -> Bench:
+    """Dagster on a login node whose Slurm can have any accident."""
+    slurm = SlurmResource(remote_base=str(tmp_path / "base"), queue=SlurmQueueConfig(mem="100M"))
+    return Bench(instance, ComputeResource(mode="slurm", slurm=slurm), payloads)
 
 
 MakeCluster = Callable[..., Cluster]

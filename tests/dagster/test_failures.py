@@ -11,14 +11,13 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
-from dagster_slurm import ComputeResource, Resources, SlurmQueueConfig, SlurmResource
+from dagster_slurm import ComputeResource, Resources
 from dagster_slurm.pipes.failure import SlurmFailure
-from dagster_slurm.resources import targets
 from testcluster import Cluster
 from tests.dagster.conftest import BOTH
 from tests.dagster.counting import wait_until
-from tests.dagster.support import Bench, Failed, Payloads
-from tests.fakeslurm import FakeSlurm, install
+from tests.dagster.support import Bench, Failed
+from tests.fakeslurm import FakeSlurm
 
 
 def failing(bench: Bench, payload: Any, **arguments: Any) -> tuple[Failed, SlurmFailure]:
@@ -171,23 +170,6 @@ def test_cancelled_by_somebody_else(cluster_bench: Bench, cluster: Cluster) -> N
     says(failed, node=r"node\d", command="payload.py", last="last words")
     assert "was cancelled by user id 0" in failed.text
     assert not failure.allow_retries
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSlurm]:
-    with install(tmp_path / "slurm", kill_wait=0.3, seconds_per_minute=2.0) as installed:
-        monkeypatch.setenv("PATH", installed.path)
-        monkeypatch.setenv("TMPDIR", str(tmp_path))
-        monkeypatch.setattr(targets, "_hosts", {})
-        yield installed
-        targets.close_all()
-
-
-@pytest.fixture
-def fake_bench(fake: FakeSlurm, instance: dg.DagsterInstance, payloads: Payloads, tmp_path: Path) -> Bench:
-    """Dagster on a login node whose Slurm can have any accident."""
-    slurm = SlurmResource(remote_base=str(tmp_path / "base"), queue=SlurmQueueConfig(mem="100M"))
-    return Bench(instance, ComputeResource(mode="slurm", slurm=slurm), payloads)
 
 
 def runs(bench: Bench) -> bool:

@@ -93,10 +93,16 @@ def test_a_job_where_there_is_no_accounting(
 @pytest.mark.cluster
 def test_nodes_and_gpus(cluster_bench: Bench) -> None:
     asked = Resources(partition="gpu", nodes=2, gpus_per_node=2, mem="50M", time_limit=1)
-    metadata = cluster_bench.run(["sleep", "1"], resources=asked).metadata()
+    works = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(0.5)"
+    path = cluster_bench.payloads.plain(
+        f"import subprocess\nsubprocess.run(['srun', '-n2', '--mem=40', 'python3', '-c', {works!r}])"
+    )
+    metadata = cluster_bench.run(path, resources=asked).metadata()
     assert metadata["slurm/node_count"] == 2
     assert metadata["slurm/gpus"] == 4
     elapsed = metadata["slurm/elapsed_seconds"]
     assert metadata["slurm/gpu_hours"] == pytest.approx(elapsed * 4 / 3600, abs=1e-4)
     assert metadata["slurm/node_hours"] == pytest.approx(elapsed * 2 / 3600, abs=1e-4)
     assert metadata["slurm/nodes"].count("[") == 1
+    assert metadata["slurm/cpu_seconds"] >= 1.0, "of both nodes, as accounting alone knows"
+    assert metadata["slurm/cpu_efficiency"] == pytest.approx(metadata["slurm/cpu_seconds"] / elapsed / 2, abs=0.1)

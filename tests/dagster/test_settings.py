@@ -261,7 +261,7 @@ def test_it_loads_in_definitions(compute: ComputeResource) -> None:
 def test_a_mode_that_is_none(bench: Bench) -> None:
     for mode, told in {
         "lokal": "Did you mean 'local'",
-        "slurm-session": "does not work in this version yet",
+        "slurm-session": "needs a cluster",
         "slurm": "needs a cluster",
     }.items():
         ran = bench.materialize(asset_that_runs(["true"]), resources={"compute": ComputeResource(mode=mode)})

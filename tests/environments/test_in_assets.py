@@ -15,11 +15,12 @@ from testcluster import Cluster
 from tests.environments.conftest import write
 
 PAYLOAD = """
-import sys
+import os, sys
 from dagster_pipes import open_dagster_pipes
 
 with open_dagster_pipes() as pipes:
     found = {"python": sys.executable, "version": "%d.%d" % sys.version_info[:2]}
+    found["prefix"] = os.environ.get("CONDA_PREFIX", "")
     try:
         import helperlib, mine, six, markupsafe._speedups
         found["six"] = six.__version__

@@ -13,7 +13,8 @@ import pytest
 
 from dagster_slurm import ComputeResource
 from dagster_slurm.environments.environment import Site
-from dagster_slurm.environments.pixi import PackedPixi, PixiEnvironment, locked_platforms
+from dagster_slurm.environments.pixi import PackedPixi, PixiEnvironment
+from dagster_slurm.environments.pixi_project import locked_platforms
 from dagster_slurm.errors import ConfigurationError, EnvironmentNotBuilt
 from tests.environments.conftest import Told, write
 from tests.environments.test_in_assets import failure, local, materialize, reported
@@ -58,6 +59,7 @@ parser.add_argument("--platform", required=True)
 parser.add_argument("--create-executable", action="store_true", required=True)
 parser.add_argument("--output-file", required=True)
 parser.add_argument("--inject", action="append", default=[])
+parser.add_argument("--use-cache")
 asked = parser.parse_args()
 manifest = pathlib.Path(asked.manifest_file if old else asked.manifest)
 assert manifest.is_file() if old else manifest.is_dir()

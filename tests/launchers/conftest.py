@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,15 @@ class Stage:
     def slurm(self) -> bool:
         return self.cluster is not None
 
-    def run(self, payload: str, launcher: ComputeLauncher, resources: Resources, **extras: Any) -> Outcome:
+    def run(
+        self,
+        payload: str | list[str],
+        launcher: ComputeLauncher,
+        resources: Resources,
+        *,
+        variables: Mapping[str, str] | None = None,
+        **extras: Any,
+    ) -> Outcome:
         """Materialize an asset with this payload, to its end."""
         outcome = Outcome()
 
@@ -78,12 +86,12 @@ class Stage:
             try:
                 return compute.run(
                     context=context,
-                    payload_path=PAYLOADS / payload,
+                    payload_path=PAYLOADS / payload if isinstance(payload, str) else payload,
                     launcher=launcher,
                     resources=resources,
                     extras={"folder": str(self.shared), **extras},
                     # for packages that a test puts there
-                    extra_env={"PYTHONPATH": str(self.shared)},
+                    extra_env={"PYTHONPATH": str(self.shared), **(variables or {})},
                 )
             except SlurmFailure as failure:
                 outcome.failure = failure

@@ -17,9 +17,6 @@ from testcluster import Cluster
 from tests.launchers import environments, traces
 from tests.launchers.conftest import REAL, Stage, local_stage, real_stage
 
-# The first run installs Ray or Spark, hundreds of megabytes: make test-all
-pytestmark = pytest.mark.slow
-
 TWO = Resources(nodes=2, cpus=2, mem=2000)
 
 

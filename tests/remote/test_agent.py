@@ -133,6 +133,23 @@ def test_it_is_known_to_others_while_it_runs_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
+def test_it_removes_what_killed_ones_left_in_the_folder_that_they_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = tmp_path / f"dagster-slurm-agents-{os.getuid()}"
+    folder.mkdir(mode=0o700)
+    old = {"queue.json.lock", "queue.json.lock.host.77.ab", "queue.json.77.ab"}
+    young = {"queue.json.lock.host.78.cd", "queue.json"}
+    for name in old | young:
+        (folder / name).write_text("[]")
+        os.utime(folder / name, (time.time() - (4000 if name in old else 10),) * 2)
+    client = Client()
+    pid = client.ask("hello")["ok"]["pid"]
+    assert {path.name for path in folder.iterdir()} == {f"agent.{pid}", *young}
+    client.channel.close()
+
+
 def test_a_run_directory_that_cannot_be_made_is_named(client: Client, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     base = str(tmp_path / "file" / "base")

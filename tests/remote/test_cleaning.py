@@ -91,6 +91,42 @@ def test_neighbours_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "note.txt").exists()
 
 
+def killed_in_mid_work(step: Path, *, age: float) -> list[Path]:
+    """What a process leaves that was killed as it staged, held its lock, or took away that of another."""
+    staging = step / ".stage.call.1.77.ab"
+    (staging / "work").mkdir(parents=True)
+    (staging / "env.sh").write_text("export TOKEN=secret")
+    locks = [step / name for name in (".call.1.lock", ".call.1.lock.host.77.ab", ".call.1.lock.78.cd.stale")]
+    for lock in locks:
+        lock.write_text("[]")
+    for path in (*locks, staging):
+        os.utime(path, (time.time() - age * DAY,) * 2)
+    return [staging, *locks]
+
+
+def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
+    step = run_directory(tmp_path, "step", age=2).parent
+    left = killed_in_mid_work(step, age=1.1)
+    at_it = killed_in_mid_work(run_directory(tmp_path, "other", age=2).parent, age=0.9)
+    assert cleaning.sweep(str(tmp_path), {}) == []
+    assert [path.name for path in step.iterdir()] == ["call.0"]
+    assert all(path.exists() for path in at_it)
+    assert not [path for path in left if path.exists()]
+
+
+def test_a_step_of_which_only_leftovers_remain_goes_whole(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path, "step", age=9, outcome="success")
+    killed_in_mid_work(directory.parent, age=9)
+    assert cleaning.sweep(str(tmp_path), KEEP) == [str(directory)]
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_what_is_only_being_made_is_no_run(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path, "step", age=1)
+    killed_in_mid_work(directory.parent, age=0)
+    assert list(cleaning.run_directories(str(tmp_path))) == [str(directory)]
+
+
 def test_what_a_link_points_to_is_left_alone(tmp_path: Path) -> None:
     directory = run_directory(tmp_path, "step", age=9, outcome="success")
     precious = tmp_path / "precious"

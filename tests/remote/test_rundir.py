@@ -129,7 +129,7 @@ class TestLock:
         inode = stale.stat().st_ino
         fresh.write_text("fresh")
         fresh.replace(stale)
-        rundir._remove(str(stale), inode, str(tmp_path / "grave"))
+        rundir.remove_lock(str(stale), inode)
         assert stale.read_text() == "fresh"
         assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 

@@ -245,3 +245,12 @@ def test_what_passes_by_itself(release: str, text: str) -> None:
 
 def test_no_answer_at_all_is_no_refusal(release: str) -> None:
     assert isinstance(Slurm().refusal(SubmitAnswer("sbatch gave no answer", None, "sbatch", {})), SubmissionDelayed)
+
+
+def test_a_machine_without_a_cluster_is_told_apart(release: str) -> None:
+    said = (
+        "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\nsbatch: error: fetch_config: failed"
+    )
+    error = Slurm().refusal(SubmitAnswer(said, 1, "sbatch", {}))
+    assert isinstance(error, SubmissionRefused)
+    assert "name the login node" in str(error)

@@ -9,10 +9,18 @@ import click
 
 #: where each command lives, and what the list of commands says of it: read without loading any
 _COMMANDS = {
+    "cancel": ("cancel", "Cancel a job, or all jobs of a Dagster run."),
+    "completion": ("completion", "Print what makes a shell complete our commands."),
+    "dashboard": ("dashboard", "Open a tunnel to the dashboard of a running Ray or Spark job."),
     "doctor": ("doctor.command", "Check all that runs on a host need, and write the settings that fit."),
     "env": ("env", "Python environments on a cluster."),
+    "init": ("init", "Add a resource and an example asset to a project."),
+    "jobs": ("jobs", "Show what waits and runs, and for which asset."),
     "login": ("login", "Open the shared connection to a host in this terminal."),
     "logout": ("login", "Close the connection that login opened."),
+    "logs": ("logs", "Show what a job printed."),
+    "runs": ("runs", "Run directories on a cluster."),
+    "why": ("why", "Say in words why a job does not start."),
 }
 
 

@@ -34,7 +34,7 @@ _ERRORS: dict[str, type[JobError]] = {
     "interrupted": JobInterrupted,
     "lost": JobLost,
 }
-_BEFORE_THE_PAYLOAD = ("environment", "environment-damaged")
+_BEFORE_THE_PAYLOAD = ("environment", "environment-damaged", "session")
 #: exit codes by which shells and our scripts say that the payload did not start
 _NOT_STARTED = {
     126: "The program cannot be executed: see its permissions and its interpreter.",
@@ -148,7 +148,12 @@ def signal_name(number: int) -> str:
 
 
 def _name(ended: Ended) -> str:
-    return f"job {ended.tracked.job}" if ended.tracked.asks else f"process {ended.tracked.job}"
+    return f"{kind_of(ended.tracked.job, local=not ended.tracked.asks)} {ended.tracked.job}"
+
+
+def kind_of(job: str, *, local: bool = False) -> str:
+    """Return what an id names: a job, a step of one, or a process beside Dagster."""
+    return "process" if local else "step" if "." in job else "job"
 
 
 def _memory(ended: Ended) -> str:

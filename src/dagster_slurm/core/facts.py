@@ -29,13 +29,15 @@ def facts(ended: Ended) -> dict[str, Fact]:
     """Return metadata without its namespace; what is not known is left out."""
     found: dict[str, Fact | None] = {
         **ended.tracked.record.facts,
-        "job_id": ended.tracked.job,
+        "job_id": ended.tracked.job.partition(".")[0],
+        "step": ended.tracked.job if "." in ended.tracked.job else None,
         "state": _state(ended.verdict),
         "exit_code": ended.verdict.code,
         **_place(ended),
         **_time(ended),
         **_memory(ended),
         **_outputs(ended),
+        **_gpus(ended),
         "restarts": ended.tracked.record.restart,
         "run_directory": ended.directory,
         "evidence": ended.verdict.evidence,
@@ -57,9 +59,8 @@ def requested_mebibytes(ended: Ended) -> int | None:
 
 def peak_mebibytes(ended: Ended) -> float | None:
     """Return the payload's peak memory in MiB: by the job's record, or by accounting if that knows more."""
-    usage, word = ended.tracked.record.usage, ended.verdict.word
-    accounted = int(dict(word.facts).get("PeakKiB", 0)) if word is not None else 0
-    peak = max(usage.peak_kib if usage else 0, accounted)
+    usage = ended.tracked.record.usage
+    peak = max(usage.peak_kib if usage else 0, _accounted(ended, "PeakKiB") or 0)
     return round(peak / 1024, 1) if peak else None
 
 
@@ -84,19 +85,19 @@ def _place(ended: Ended) -> dict[str, Fact | None]:
 
 
 def _time(ended: Ended) -> dict[str, Fact | None]:
-    start, exit_, usage = ended.tracked.record.start, ended.verdict.exit, ended.tracked.record.usage
+    start, exit_ = ended.tracked.record.start, ended.verdict.exit
     if start is None:
         return {}
     waited = round(max(start.time - ended.submitted, 0.0), 1) if ended.tracked.asks else None
     if exit_ is None:
         return {"queue_wait_seconds": waited}
     elapsed = max(exit_.time - start.time, 0.0)
-    available = elapsed * (start.cpus or 1) * start.count
+    cpu, available = _cpu_seconds(ended), elapsed * (start.cpus or 1) * start.count
     return {
         "queue_wait_seconds": waited,
         "elapsed_seconds": round(elapsed, 2),
-        "cpu_seconds": usage.cpu if usage else None,
-        "cpu_efficiency": round(usage.cpu / available, 3) if usage and available and start.cpus else None,
+        "cpu_seconds": cpu,
+        "cpu_efficiency": round(cpu / available, 3) if cpu is not None and available and start.cpus else None,
         "node_hours": round(elapsed * start.count / 3600, 5) if ended.tracked.asks else None,
         "gpu_hours": round(elapsed * start.gpus * start.count / 3600, 5) if start.gpus else None,
     }
@@ -112,6 +113,31 @@ def _outputs(ended: Ended) -> dict[str, Fact | None]:
         "output_files": sum(output.files for output in outputs),
         "output_bytes": sum(output.size for output in outputs),
     }
+
+
+def _cpu_seconds(ended: Ended) -> float | None:
+    """Return CPU time: the job's record knows of its first node, accounting of all."""
+    start, usage = ended.tracked.record.start, ended.tracked.record.usage
+    accounted = _accounted(ended, "CpuSeconds")
+    if start is not None and start.count > 1:
+        return accounted
+    return usage.cpu if usage else accounted
+
+
+def _gpus(ended: Ended) -> dict[str, Fact | None]:
+    """Return how well GPUs were used, where the site gathers that."""
+    memory = _accounted(ended, "GpuKiB")
+    return {
+        "gpu_utilisation_percent": _accounted(ended, "GpuUtilisation"),
+        "gpu_peak_memory_mib": None if memory is None else round(memory / 1024, 1),
+    }
+
+
+def _accounted(ended: Ended, name: str) -> float | None:
+    """Return a figure of accounting's last word."""
+    word = ended.verdict.word
+    text = dict(word.facts).get(name) if word is not None else None
+    return float(text) if text else None
 
 
 def _memory(ended: Ended) -> dict[str, Fact | None]:

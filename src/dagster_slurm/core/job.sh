@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # The body of every batch script. What stands above it (rendered, quoted) sets:
 #   _ds_run_dir _ds_command[] _ds_meter[] _ds_path_first _ds_path_last _ds_warning _ds_sync _ds_kill_after
-#   _ds_prelude _ds_activate _ds_data[] _ds_data_needed
+#   _ds_prelude _ds_activate _ds_deactivate _ds_data[] _ds_data_needed
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals
 # to it, say "exit". An incomplete line of the record does not count, so each is written at once.
 # Three processes:
@@ -16,13 +16,15 @@
 
 set +o posix
 
-_ds_job=${SLURM_JOB_ID:-$$}
+# a step of a session is told its own id; a process beside Dagster has none
+_ds_job=${1:-${SLURM_JOB_ID:-$$}}
 _ds_restart=${SLURM_RESTART_COUNT:-0}
 _ds_node=${SLURMD_NODENAME:-$HOSTNAME}
 _ds_payload=
 _ds_signals=
 _ds_unsent=
 _ds_kill_at=
+_ds_over=
 
 # The id of the job that won the right to run here; ours, if nobody was faster. link(2) decides, on NFS as well. A job
 # that is started again by Slurm keeps its id and its claim.
@@ -186,6 +188,11 @@ _ds_wait() {
     code=$?
     # what the payload left behind in its group must not write after the sizes are taken
     kill -KILL -- "-$payload" 2>/dev/null
+    if [ -n "$_ds_deactivate" ]; then
+        # this may take longer than the supervisor waits for the end of a payload that is gone
+        echo "over 0" >&8 2>/dev/null
+        eval "$_ds_deactivate"
+    fi
     if [ -n "$_ds_sync" ]; then
         kill "$syncer"
         _ds_sync_files
@@ -249,13 +256,19 @@ _ds_listen() {
                 _ds_payload=${said[1]}
                 for unsent in $_ds_unsent; do kill -s "$unsent" -- "-$_ds_payload" 2>/dev/null; done
                 ;;
+            0:over) _ds_payload='' _ds_over=1 ;;
             0:end) _ds_finish "${said[@]:1}" ;;
-            *) [ -z "$_ds_payload" ] || kill -0 "$_ds_payload" 2>/dev/null || _ds_last_words ;;
+            1:*) if [ -n "$_ds_over" ]; then _ds_last_words; else _ds_look; fi ;;
+            *) _ds_look ;;
         esac
         _ds_kill_in_time
         # a waiter that was killed says no more, at once (before bash 4, that looks like a second of silence)
         [ "$heard" -eq 0 ] || [ "$heard" -gt 128 ] || [ "${BASH_VERSINFO[0]}" -lt 4 ] || sleep 1
     done
+}
+
+_ds_look() {
+    [ -z "$_ds_payload" ] || kill -0 "$_ds_payload" 2>/dev/null || _ds_last_words
 }
 
 # The payload ended a moment ago, or somebody killed it with the waiter.

@@ -116,6 +116,8 @@ class Record:
     usages: tuple[Usage, ...] = ()
     exits: tuple[Exit, ...] = ()
     notes: tuple[Note, ...] = ()
+    #: the allocations of sessions that have said that they have it
+    queued: tuple[str, ...] = ()
     results: tuple[tuple[int, tuple[Output, ...]], ...] = ()
 
     @property
@@ -165,6 +167,7 @@ def parse(text: str) -> Record:
     exits: list[Exit] = []
     notes: list[Note] = []
     results: list[tuple[int, tuple[Output, ...]]] = []
+    queued: list[str] = []
     for line in text.split("\n")[:-1]:
         try:
             item = cast("dict[str, Any]", json.loads(line))
@@ -185,9 +188,11 @@ def parse(text: str) -> Record:
                 notes.append(_note(item))
             elif kind == "result":
                 results.append((int(item["restart"]), tuple(_output(output) for output in item["outputs"])))
+            elif kind == "queued":
+                queued.append(str(item["job"]))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
-    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(results))
+    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(queued), tuple(results))
 
 
 def _start(item: dict[str, Any]) -> Start:

@@ -97,6 +97,7 @@ class RunSpec:
         python_path: folders for the beginning and for the end of PYTHONPATH.
         prelude: shell lines that run before the payload (``module load ...``).
         activate: shell lines that activate the payload's environment.
+        deactivate: shell lines that run when the payload has ended.
         meter: words put before the command, that say afterwards what it used; may be empty.
         data: words of the program that keeps the results, as ``data.json`` of the run directory says; may be empty.
         data_needed: a node that cannot run it is an error.
@@ -111,6 +112,7 @@ class RunSpec:
     python_path: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     prelude: tuple[str, ...] = ()
     activate: tuple[str, ...] = ()
+    deactivate: tuple[str, ...] = ()
     meter: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     data_needed: bool = False

@@ -7,12 +7,15 @@ Pure: the clock is handed in, nothing is read or asked here. What the knowledge 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dagster_slurm.core.record import Exit, Record, Start
 from dagster_slurm.core.states import JobState
 
+#: the id of a job, or of a step of one
+_JOB = re.compile(r"\d+(\.\d+)?")
 #: two looks count as two if they began this many seconds apart
 APART = 30.0
 #: how much later than the submit's reply a look must have begun to tell anything (seconds; the channel has a delay)
@@ -45,6 +48,8 @@ class Row:
     out_of_memory: bool = False
     user: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    #: it tells of the allocation around a step: as long as that goes on, nothing of the step is known by it
+    around: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,11 +175,18 @@ class Tracked:
         return bool(self.record.starts)
 
     @property
+    def is_step(self) -> bool:
+        """Whether it is a step of a session's allocation: Slurm does not start those again."""
+        return "." in self.job
+
+    @property
     def word(self) -> Row | None:
         """The scheduler's latest word: the queue knows first; accounting remembers longer and tells more."""
         queue, account = self.queue, self.account
         if queue is None or account is None or not account.state.terminal:
             return queue or account
+        if queue.around and not queue.state.terminal:
+            return account
         if queue.state.terminal:
             # of a job that was requeued, accounting shows the earlier end for a while
             return queue if account.state.may_come_back and account.state is not queue.state else account
@@ -234,7 +246,7 @@ def _recorded(tracked: Tracked, seen: Recorded, now: float) -> tuple[Tracked, li
         # no more of what was said before the end
         after = replace(after, queue=None, account=None, absences=(), news=now)
     winner = new.start.job if new.start is not None else seen.claim
-    if winner.isdigit() and winner != tracked.job:
+    if _JOB.fullmatch(winner) and winner != tracked.job:
         # The job that won the claim is the run; what was seen was of another.
         after = replace(after, job=winner, queue=None, account=None, absences=(), ended=None, news=now)
     return after, events

@@ -110,13 +110,22 @@ def with_log(verdict: Verdict, log: str) -> Verdict:
 def _by_itself(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
     """An exit line without a signal is final; accounting may still name the reason for a failure."""
     word = tracked.word
-    if ended.code == 0:
+    if ended.code == 0 and not _may_tell_what_was_used(tracked, now):
         return Verdict("success", "the job's own record", 0, exit=ended, word=word)
-    if tracked.asks and not _told_all(tracked) and _since_end(tracked, now) < ENRICHMENT:
+    never_began = ended.phase == "session"
+    if tracked.asks and not never_began and not _told_all(tracked) and _since_end(tracked, now) < ENRICHMENT:
         return Wait("word")
     cause: Cause = "out_of_memory" if word is not None and _ran_out_of_memory(word) else "exit_code"
     evidence = "the job's own record" + (" and Slurm's word on its memory" if cause == "out_of_memory" else "")
     return Verdict(cause, evidence, ended.code, exit=ended, word=word)
+
+
+def _may_tell_what_was_used(tracked: Tracked, now: float) -> bool:
+    """Whether accounting is worth a moment after a good end: the job's record knows its first node, and no GPU."""
+    start = tracked.record.start
+    if start is None or not tracked.asks or not tracked.accounts or not (start.gpus or start.count > 1):
+        return False
+    return not _told_all(tracked) and _since_end(tracked, now) < ENRICHMENT
 
 
 def _told_all(tracked: Tracked) -> bool:
@@ -153,12 +162,17 @@ def _signalled(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
 
 def _may_be_on_another_start(tracked: Tracked, ended: Exit, word: Row, now: float) -> bool:
     """Whether a job that was told to stop has a last word as if it had not been: it was started again, perhaps."""
+    if tracked.is_step:
+        return False
     odd = bool(ended.signals) and not word.state.interrupts and not _ran_out_of_memory(word)
     return odd and tracked.warning not in ended.signals and tracked.late and now - tracked.spoken < RECORD_LAG
 
 
 def _may_be_told(tracked: Tracked, word: Row | None, now: float) -> bool:
     """Whether Slurm can still be expected to say why: it knows the job, or has had too little time."""
+    if word is not None and word.around:
+        # the allocation goes on: accounting alone knows of its steps
+        return tracked.accounts and now - (tracked.ended or now) < PATIENCE
     if word is not None and (tracked.queue is not None or not tracked.absences):
         return True  # requeued, or still being ended
     if tracked.absences and not tracked.gone:
@@ -218,7 +232,7 @@ def _word_alone(tracked: Tracked, word: Row, now: float) -> Verdict | Wait:
         cause = _BY_STATE[word.state]
     elif _ran_out_of_memory(word):
         cause = "out_of_memory"
-    elif word.state is JobState.FAILED and (word.signal or word.exit_code):
+    elif word.state is JobState.FAILED and (word.signal or word.exit_code) and not word.around:
         cause = "signal" if word.signal else "exit_code"  # of the batch shell, which could write no more
     return Verdict(cause, evidence, word.exit_code, word.signal or 0, word=word)
 

@@ -28,6 +28,10 @@ class LookupUnanswered(RequestFailed):
     """Whether a job exists is not known: the queue does not answer."""
 
 
+class SessionOver(RequestFailed):
+    """A session takes no more work."""
+
+
 class NotSubmitted(RequestFailed):
     """The submit command gave no job id; ``text`` is what it said."""
 
@@ -41,8 +45,8 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
     kind, text = str(facts.get("kind")), str(facts.get("text", ""))
     if kind == "sbatch":
         return NotSubmitted(facts)
-    if kind in ("lookup", "locked"):
-        return LookupUnanswered(text)
+    if kind in ("lookup", "locked", "session over"):
+        return SessionOver(text) if kind == "session over" else LookupUnanswered(text)
     if kind == "storage":
         return _storage(facts, host)
     if kind in ("build", "prelude"):

@@ -6,7 +6,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -18,7 +18,8 @@ from dagster_slurm.transport.stream import Stream, Transport
 #: the agent's modules in the order in which they import each other
 _MODULES = tuple(
     "frames commands rundir store results cleaning pace follow queues direct "
-    "long_lock packages prelude pythons built housekeeping refused environment_requests looking requests agent".split()
+    "long_lock packages prelude pythons making archived built refused build_jobs housekeeping "
+    "environment_requests looking session_lines session_requests requests agent".split()
 )
 #: how much a login shell may print before our program begins, in bytes, and how long all that may take, in seconds
 _BANNER = 256 * 1024
@@ -28,10 +29,10 @@ OnFrame = Callable[[dict[str, Any], bytes], None]
 OnEnd = Callable[["Channel", HostError], None]
 
 
-def agent_modules() -> list[tuple[str, str]]:
-    """Return name and source of each of the agent's modules."""
+def agent_modules(names: Sequence[str] = _MODULES) -> list[tuple[str, str]]:
+    """Return name and source of each of the agent's modules, or of those of another program."""
     folder = files("dagster_slurm.remote")
-    return [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+    return [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in names]
 
 
 class Channel:
@@ -42,12 +43,20 @@ class Channel:
         options: for the agent's ``main``.
         on_frame: called by the reading thread for each frame.
         on_end: called once by the reading thread, when the channel is of no more use.
+        modules: the program, where it is not the agent.
 
     Raises:
         HostError: it cannot be started.
     """
 
-    def __init__(self, transport: Transport, options: Mapping[str, object], on_frame: OnFrame, on_end: OnEnd) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        options: Mapping[str, object],
+        on_frame: OnFrame,
+        on_end: OnEnd,
+        modules: Sequence[str] = _MODULES,
+    ) -> None:
         self._name = transport.name
         self._on_frame = on_frame
         self._on_end = on_end
@@ -56,7 +65,7 @@ class Channel:
         self.opened = time.monotonic()
         self._stream: Stream = transport.open()
         try:
-            rest = self._handshake(options)
+            rest = self._handshake(bootstrap.program(agent_modules(modules), options))
         except BaseException:
             self._stream.close()
             raise
@@ -90,14 +99,14 @@ class Channel:
         self._closed = True
         self._stream.close()
 
-    def _handshake(self, options: Mapping[str, object]) -> bytes:
+    def _handshake(self, code: bytes) -> bytes:
         """Wait for the bootstrap's sentinel, whatever a login shell prints before it, and send the program."""
         deadline = time.monotonic() + _HANDSHAKE
         seen = b""
         while bootstrap.SENTINEL not in seen:
             seen = seen[-_BANNER:] + self._read_some(deadline, seen)
         rest = seen.split(bootstrap.SENTINEL, 1)[1].lstrip(b"\r\n")
-        program = memoryview(bootstrap.program(agent_modules(), options))
+        program = memoryview(code)
         while program:
             program = program[os.write(self._stream.write_fd(), program) :]
         return rest

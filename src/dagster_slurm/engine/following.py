@@ -43,6 +43,7 @@ class Following:
             job=submitted.id,
             submitted=submitted.answered,
             asks=scheduler.asks,
+            accounts=bool(scheduler.accounting),
             warning="" if warning is None else parse_signal(warning)[0],
             late=launch.spec.sync,
         )

@@ -81,6 +81,7 @@ class Host:
         self._wake = threading.Event()
         self._words = Words(scheduler, self.request, self._wake.set)
         self._hello: dict[str, dict[str, Any]] = {}
+        self._leases: set[str] = set()
 
     def hello(self, folder: str, say: Say | None = None) -> dict[str, Any]:
         """Return who and where the agent is, and what ``folder`` means there (``paths``); asked once."""
@@ -171,6 +172,12 @@ class Host:
         self._words.forget(followed)
         self.notify("unwatch", run=followed.number)
 
+    def lease(self, session: str, *, held: bool) -> None:
+        """Keep a session alive from now on, or not any more; over other channels, too, if this one is lost."""
+        with self._lock:
+            (self._leases.add if held else self._leases.discard)(session)
+        self.notify("lease", dir=session, on=held)
+
     def granted(self, followed: Followed) -> None:
         """Let more output come, as much as was read."""
         read = followed.to_grant()
@@ -215,9 +222,11 @@ class Host:
             self._answered_once = True
             self._heard = self._used = time.monotonic()
             self._have_keeper()
-            runs = list(self._runs.values())
+            runs, leases = list(self._runs.values()), list(self._leases)
         for followed in runs:
             self._watch(followed)
+        for session in leases:
+            self.notify("lease", dir=session, on=True)
 
     def _options(self) -> dict[str, object]:
         return {"queue": list(self._scheduler.queue), "accounting": list(self._scheduler.accounting)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from dagster_slurm.core.script import render_environment, render_job
 from dagster_slurm.core.spec import RunSpec
@@ -60,6 +60,7 @@ class Launch:
         force_environment: build it anew.
         more: further texts for the run directory, by name.
         remarks: what the user should hear before it begins.
+        unit: which session it is handed to and what it asks of it; empty for a job of its own.
     """
 
     spec: RunSpec
@@ -72,17 +73,22 @@ class Launch:
     force_environment: bool = False
     more: Mapping[str, str] = field(default_factory=dict[str, str])
     remarks: tuple[str, ...] = ()
+    unit: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def directory(self) -> str:
         """The run directory."""
         return self.spec.paths.directory
 
-    def files(self, *, slurm: bool) -> list[tuple[str, int, bytes]]:
-        """Return what the run directory begins with: name, mode and content of each file."""
+    def files(self, kind: str) -> list[tuple[str, int, bytes]]:
+        """Return what the run directory begins with: name, mode and content of each file.
+
+        Args:
+            kind: the scheduler's.
+        """
         variables = render_environment(self.spec.environment)
         return [
-            ("job.sh", 0o700, render_job(self.spec, slurm=slurm).encode()),
+            ("job.sh", 0o700, render_job(self.spec, slurm=kind == "slurm", step=kind == "step").encode()),
             ("env.sh", 0o600, variables.encode("utf-8", "surrogateescape")),
             ("context.json", 0o600, self.context),
             *self._environment(),

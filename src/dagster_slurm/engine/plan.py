@@ -122,6 +122,7 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         python_path=(python_path(ask.payload, code), (tools,)),
         prelude=ask.prelude,
         activate=activation.lines,
+        deactivate=activation.after,
         meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         data=(ask.tools_python, "-I", "-S", f"{tools}/bundled/results.py") if ask.data else (),
         data_needed=ask.data is not None and ask.data.needed,

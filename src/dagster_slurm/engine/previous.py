@@ -50,7 +50,7 @@ def _judged(host: Host, scheduler: Scheduler, tracked: Tracked, directory: str, 
         if isinstance(decision, Verdict):
             return "succeeded" if decision.success else "failed"
         if ended is not None and not ended.signalled:
-            return "failed"  # why is not the question here
+            return "failed" if ended.code else "succeeded"  # why and with what is not the question here
         tracked = _look(host, scheduler, tracked, directory, ticks)
         if _goes_on(tracked) or time.monotonic() - begun > PATIENCE:
             return "going on"

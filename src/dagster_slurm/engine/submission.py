@@ -61,7 +61,7 @@ def submit(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, know
     pause, doubtful = _AGAIN_FROM, False
     while True:
         try:
-            return _adopt(_once(host, scheduler, launch, sink, patient=known or doubtful), doubtful=doubtful)
+            return adopted(_once(host, scheduler, launch, sink, patient=known or doubtful), doubtful=doubtful)
         except (NotSubmitted, LookupUnanswered) as error:
             sink.delayed(_delay(host, scheduler, launch, error))  # raises what no repetition will mend
         doubtful = True
@@ -70,7 +70,7 @@ def submit(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, know
 
 
 def _once(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, patient: bool) -> dict[str, Any]:
-    files = launch.files(slurm=scheduler.asks)
+    files = launch.files(scheduler.kind)
     environment = _environment(launch)
     body = b"".join(content for _, _, content in files)
     while True:
@@ -90,6 +90,7 @@ def _once(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, patie
             no_job=scheduler.no_job,
             keep=launch.keep,
             environment=environment,
+            unit=dict(launch.unit),
         )
         if "missing" not in answer:
             return answer
@@ -130,7 +131,7 @@ def _delay(
     raise refusal from None
 
 
-def _adopt(answer: dict[str, Any], *, doubtful: bool) -> Submitted:
+def adopted(answer: dict[str, Any], *, doubtful: bool) -> Submitted:
     """The job that won the claim is the run, whatever the submit's reply said."""
     record = records.parse(answer["record"])
     winner = answer["claim"] or (record.start.job if record.start else "")

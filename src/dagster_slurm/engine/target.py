@@ -6,17 +6,19 @@ from dataclasses import dataclass
 
 from dagster_slurm.engine.host import Host, Say
 from dagster_slurm.engine.plan import Place
+from dagster_slurm.engine.sessions import Session
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.schedulers.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where runs go: a host, what is spoken there, and the base folder as the user wrote it."""
+    """Where runs go: a host, what is spoken there, the base folder as the user wrote it, and the session to share."""
 
     host: Host
     scheduler: Scheduler
     base: str
+    session: Session | None = None
 
     @property
     def local(self) -> bool:

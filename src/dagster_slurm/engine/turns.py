@@ -18,6 +18,8 @@ _LOOK_EVERY = 0.2
 _LOOK_FIRST = 0.1
 #: a mark that was not renewed for so long belongs to a process that is gone, in seconds
 _STALE = 5.0
+#: ... and may be removed, in seconds
+_FORGOTTEN = 600.0
 
 
 class Turns:
@@ -68,6 +70,9 @@ class Turns:
         found: list[str] = []
         for entry in entries:
             with contextlib.suppress(OSError):  # it was just served
-                if time.time() - entry.stat().st_mtime < _STALE:
+                age = time.time() - entry.stat().st_mtime
+                if age < _STALE:
                     found.append(entry.name)
+                elif age > _FORGOTTEN:
+                    Path(entry.path).unlink()
         return found

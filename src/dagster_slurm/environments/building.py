@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import shlex
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster_slurm.environments import kept
-from dagster_slurm.environments.environment import Site, Tell
+from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.lock_file import Locked
 from dagster_slurm.environments.progress import megabytes
 from dagster_slurm.environments.sending import Sender
@@ -18,6 +21,11 @@ from dagster_slurm.remote import long_lock, rundir
 
 _PATIENCE = 3600.0
 _ROUNDS = 4
+#: seconds between two looks at a build job
+_LOOK = 3.0
+#: our modules that compute nodes need: to unpack, and to build
+_ON_NODES = ("unpacking", "node_local")
+_IN_JOBS = ("rundir", "long_lock", "packages", "prelude", "making", "archived", "built", "build_in_job")
 
 
 @contextmanager
@@ -65,7 +73,7 @@ def build(
     sender = Sender(site.agent, site.base, tell, site.absent)
     for _ in range(_ROUNDS):
         sent = sender.send_missing(packages, fetch)
-        answer, _ = site.agent.request("build", base=site.base, order=dict(order), say=site.absent)
+        answer = _built(site, {**order, **_manner(site, packages)}, about, tell)
         if "missing" in answer:
             continue
         if answer["built"]:
@@ -78,6 +86,64 @@ def build(
     )
 
 
+def _manner(site: Site, packages: list[Locked]) -> dict[str, Any]:
+    """Return how it is built: nothing is compiled on a login node."""
+    in_job = site.build_job is not None and sum(item.size or 0 for item in packages) > site.build_job.above
+    manner: dict[str, Any] = {"compile": in_job}
+    if site.archive:
+        manner.update(format="archive", programs=sources(*_ON_NODES))
+    return manner
+
+
+def _built(site: Site, order: Mapping[str, Any], about: str, tell: Tell) -> Mapping[str, Any]:
+    """Have it built, by the agent or in a job; return what came of it."""
+    if not order["compile"] or site.build_job is None:
+        return site.agent.request("build", base=site.base, order=dict(order), say=site.absent)[0]
+    job = site.build_job
+    asked: dict[str, Any] = {
+        "header": list(job.header),
+        "submit": list(job.submit),
+        "programs": sources(*_IN_JOBS),
+        "python": site.python,
+    }
+    answer, _ = site.agent.request("build_job", base=site.base, order=dict(order), say=site.absent, **asked)
+    said = ""
+    while "job" in answer:
+        text = f"Environment {about} is built in job {answer['job']} on {site.agent.name}: {answer['state']}."
+        if text != said:
+            tell(text)
+            said = text
+        time.sleep(_LOOK)
+        answer, _ = site.agent.request(
+            "build_status", base=site.base, key=order["key"], queue=list(job.queue), say=site.absent
+        )
+    return answer
+
+
+def sources(*names: str) -> dict[str, str]:
+    """Return the text of our own programs for the cluster, by name of module."""
+    folder = files("dagster_slurm.remote")
+    return {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in names}
+
+
+def whereabouts(site: Site, place: str, *own: str) -> Activation:
+    """Return the activation of an environment of ours, by the shell lines of these names.
+
+    Args:
+        site: where.
+        place: its folder there.
+        own: names of files in ``sh`` with what is its own.
+    """
+    if not site.archive:
+        return Activation("python", (f"_ds_environment={shlex.quote(place)}", *shell("packed", *own)), folder=place)
+    known = (
+        f"_ds_shared={shlex.quote(place)} _ds_storage={shlex.quote(site.storage)}",
+        f"_ds_python={shlex.quote(site.python)}",
+    )
+    return Activation("python", (*known, *shell("archive", *own)), folder=place, after=(*known, *shell("archive_end")))
+
+
+@functools.cache
 def shell(*names: str) -> tuple[str, ...]:
     """Return shell lines for the job script, from the files of these names in ``sh``."""
     folder = files("dagster_slurm.environments") / "sh"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
+from dagster_slurm.environments import pixi_project, uv_project
 from dagster_slurm.environments.environment import Environment, Prepared, Site
 from dagster_slurm.environments.pixi import PixiEnvironment
 from dagster_slurm.environments.prefix import CommandPrefix
@@ -30,7 +32,10 @@ _KINDS: dict[str, Callable[..., Environment]] = {
 
 @dataclass(frozen=True)
 class AutoEnvironment:
-    """Whatever the project's files ask for: the nearest ``pixi.lock`` or ``uv.lock``, else nothing is packed."""
+    """Whatever the project's files ask for: the nearest that says something, else nothing is packed.
+
+    In each folder: ``[tool.dagster-slurm] environment`` in ``pyproject.toml``, a pixi project, ``uv.lock``.
+    """
 
     def prepare(self, site: Site) -> Prepared:
         """Prepare what was chosen."""
@@ -40,14 +45,32 @@ class AutoEnvironment:
         """Return an environment, and which rule chose it."""
         for place in (place for place in (site.beside, site.cwd) if place is not None):
             for folder in (place, *place.parents):
-                if (folder / "pixi.lock").is_file():
-                    return PixiEnvironment(project=folder), f"{folder / 'pixi.lock'} is there, so pixi-pack packs"
-                if (folder / "uv.lock").is_file():
-                    return UvEnvironment(project=folder), f"{folder / 'uv.lock'} is there, so uv packs"
+                found = _in(folder)
+                if found is not None:
+                    return found
         return (
             PlainEnvironment(),
             f"no pixi.lock or uv.lock beside the asset or above it, so payloads run with {site.python}",
         )
+
+
+def _in(folder: Path) -> tuple[Environment, str] | None:
+    """Return what a folder's files ask for."""
+    named = uv_project.own_setting(folder / "pyproject.toml")
+    if named is not None:
+        environment = parse(named)
+        if not isinstance(environment, AutoEnvironment):
+            if isinstance(environment, UvEnvironment | PixiEnvironment) and environment.project is None:
+                environment = replace(environment, project=folder)
+            return environment, f"[tool.dagster-slurm] in {folder / 'pyproject.toml'} says {named!r}"
+    if (folder / "pixi.lock").is_file():
+        return PixiEnvironment(project=folder), f"{folder / 'pixi.lock'} is there, so pixi-pack packs"
+    manifest = pixi_project.manifest(folder)
+    if manifest is not None:
+        return PixiEnvironment(project=folder), f"{manifest} is a pixi project, so pixi-pack packs"
+    if (folder / "uv.lock").is_file():
+        return UvEnvironment(project=folder), f"{folder / 'uv.lock'} is there, so uv packs"
+    return None
 
 
 def parse(named: Named) -> Environment:

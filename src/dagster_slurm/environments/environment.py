@@ -41,12 +41,31 @@ class Activation:
         lines: shell lines for the job script.
         prefix: words before each command of the environment; see :mod:`.prefix`. Empty: none.
         folder: the environment's folder on the host, which is in use as long as the job may run; empty: none.
+        after: shell lines for the job script, for when the payload has ended.
     """
 
     python: str
     lines: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
     folder: str = ""
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildJob:
+    """How environments are built in a Slurm job.
+
+    Args:
+        header: the lines of its batch script that say what it asks for.
+        submit: the command that submits ``job.sh`` of the current folder.
+        queue: the command that lists the user's jobs; its lines begin with id and state, with bars between.
+        above: bytes of packages above which environments are built so; 0: all of them.
+    """
+
+    header: tuple[str, ...]
+    submit: tuple[str, ...]
+    queue: tuple[str, ...]
+    above: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +80,9 @@ class Site:
         beside: the folder of the file that defines the asset.
         cwd: the working directory.
         absent: hears when the way there is barred.
+        archive: environments are one file each, which jobs unpack on their nodes.
+        storage: the nodes' own folder for that; empty: whichever will do.
+        build_job: how to build in a job; None: always by the agent.
     """
 
     agent: Agent
@@ -70,6 +92,9 @@ class Site:
     beside: Path | None = None
     cwd: Path = field(default_factory=Path.cwd)
     absent: Absent | None = None
+    archive: bool = False
+    storage: str = ""
+    build_job: BuildJob | None = None
 
 
 class Prepared(Protocol):

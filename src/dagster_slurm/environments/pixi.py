@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
+import platform as machine
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dagster_slurm.environments import kept, pixi_program, target_python
-from dagster_slurm.environments.building import build, one_at_a_time, shell
+from dagster_slurm.environments import kept, pixi_program, pixi_project, target_python
+from dagster_slurm.environments.building import build, one_at_a_time, whereabouts
 from dagster_slurm.environments.environment import Activation, Site, Tell
-from dagster_slurm.environments.lock_file import Locked
-from dagster_slurm.errors import ConfigurationError, EnvironmentUnavailable
+from dagster_slurm.environments.pixi_program import Pack
+from dagster_slurm.errors import EnvironmentUnavailable
 
 #: changes when environments are unpacked in another way
 FORMAT = 1
@@ -35,6 +36,10 @@ class PixiEnvironment:
         inject: local conda packages to add, as paths or patterns below the project.
         cache_inject_globs: files that count for the question whether to pack anew, instead of the injected packages.
         pack_cmd: a command that packs, instead of pixi-pack: it prints the path of a self-extracting archive.
+        unpack: pixi-unpack for the cluster's platform, a path here; with it and pixi-pack 0.7.6 or newer, only packages
+            that the cluster lacks travel. None: the one on PATH, if the cluster is of this machine's platform.
+        auto_detect_platform: whether to ask the login node for its platform where nothing names one; else it is this
+            machine's.
     """
 
     project: str | Path | None = None
@@ -43,35 +48,43 @@ class PixiEnvironment:
     inject: Sequence[str] = ()
     cache_inject_globs: Sequence[str] = ()
     pack_cmd: Sequence[str] = ()
+    unpack: str | Path | None = None
+    auto_detect_platform: bool = True
 
     def prepare(self, site: Site) -> PackedPixi:
         """Read the lock, and ask the site for its platform.
 
         Raises:
-            ConfigurationError: there is no lock, or it lacks the environment or the platform.
+            ConfigurationError: there is no lock, it does not fit the manifest any more, or it lacks the environment or
+                the platform.
             EnvironmentUnavailable: the platform is not one that conda knows.
         """
         folder = self._folder(site)
-        platform = self.platform or _platform_of(site)
-        lock = (folder / "pixi.lock").read_text(encoding="utf-8")
+        platform = self.platform or (_platform_of(site) if self.auto_detect_platform else _platform_here())
+        lock = pixi_project.lock_of(folder)
         if not self.pack_cmd:
-            _check(lock, self.name, platform, folder)
+            pixi_project.check(lock, self.name, platform, folder)
         return PackedPixi(site=site, asked=self, folder=folder, platform=platform, lock=lock)
+
+    def where_unsaid(
+        self, platform: str | None, globs: Sequence[str], *, auto_detect_platform: bool
+    ) -> PixiEnvironment:
+        """Return it with what the resource says where it says nothing itself."""
+        return replace(
+            self,
+            platform=self.platform or platform,
+            cache_inject_globs=tuple(self.cache_inject_globs or globs),
+            auto_detect_platform=self.auto_detect_platform and auto_detect_platform,
+        )
 
     def _folder(self, site: Site) -> Path:
         places = [place for place in (site.beside, site.cwd) if place is not None]
         if self.project is not None:
             looked = [place / Path(self.project).expanduser() for place in places]
+            looked = [place if place.is_dir() else place.parent for place in looked]
         else:
             looked = [folder for place in places for folder in (place, *place.parents)]
-        found = next((folder for folder in looked if (folder / "pixi.lock").is_file()), None)
-        if found is None:
-            raise ConfigurationError(
-                "there is no pixi.lock",
-                details={"looked in": ", ".join(map(str, looked[:4]))},
-                hint="Run `pixi lock` in the project, or name it: PixiEnvironment(project=...).",
-            )
-        return found.resolve()
+        return pixi_project.find(looked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +102,9 @@ class PackedPixi:
         asked = self.asked
         globs = asked.cache_inject_globs or asked.inject
         contents = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._files(globs)]
-        return kept.fingerprint(
-            "pixi", FORMAT, self.lock, asked.name, self.platform, tuple(asked.pack_cmd), tuple(asked.inject), contents
-        )[:40]
+        archive = ("archive",) if self.site.archive else ()
+        asked_for = (asked.name, self.platform, tuple(asked.pack_cmd), tuple(asked.inject), *archive)
+        return kept.fingerprint("pixi", FORMAT, self.lock, asked_for, contents)[:40]
 
     def place(self) -> str:
         """Return its folder."""
@@ -99,7 +112,7 @@ class PackedPixi:
 
     def activation(self) -> Activation:
         """Return the lines that look it over and activate it."""
-        return Activation("python", (f"_ds_environment={shlex.quote(self.place())}", *_LINES), folder=self.place())
+        return whereabouts(self.site, self.place(), "pixi")
 
     def ensure(self, tell: Tell, *, force: bool = False) -> None:
         """Pack here, send, and unpack there; one process of this machine does, others wait.
@@ -109,32 +122,44 @@ class PackedPixi:
             RequestFailed: the host cannot take or unpack it.
         """
         with one_at_a_time(self.site.agent.name, self.place(), tell):
-            packed = self._packed(tell, force=force)
+            pack = self._packed(tell, force=force)
             order = {
                 "kind": "pixi",
                 "key": self.key(),
                 "python": "",
                 "prelude": list(self.site.prelude),
-                "tool": [packed.sha256, packed.size, packed.file],
-                "packages": [],
+                "pack": pack.kind,
+                "tool": [pack.tool.sha256, pack.tool.size, pack.tool.file],
+                "packages": [[item.sha256, item.size, item.name] for item in pack.packages],
                 "force": force,
                 "about": {"source": str(self.folder / "pixi.lock"), "platform": self.platform},
             }
             about = f"{self.key()[:12]} ({self.asked.name} for {self.platform})"
-            build(self.site, [packed], lambda item: Path(item.location), order=order, about=about, tell=tell)
+            needed = [pack.tool, *pack.packages]
+            build(self.site, needed, lambda item: Path(item.location), order=order, about=about, tell=tell)
 
-    def _packed(self, tell: Tell, *, force: bool) -> Locked:
-        known = kept.read("pixi", self.key())
-        if known is not None and not force and Path(known["location"]).is_file():
-            return Locked(**known)
+    def _packed(self, tell: Tell, *, force: bool) -> Pack:
+        unpack = None if self.site.archive or self.asked.pack_cmd else self._unpack_program()
+        key = kept.fingerprint(self.key(), self.site.archive, None if unpack is None else str(unpack))
+        known = kept.read("packs", key)
+        pack = None if known is None or force else Pack.read(known)
+        if pack is not None:
+            return pack
         asked = self.asked
         tell(f"Packing the pixi environment {asked.name} for {self.platform}.")
         if asked.pack_cmd:
-            made = pixi_program.run_pack_command(asked.pack_cmd, self.folder)
+            pack = pixi_program.run_pack_command(asked.pack_cmd, self.folder)
         else:
-            made = pixi_program.pack(self.folder, asked.name, self.platform, self._files(asked.inject))
-        kept.write("pixi", self.key(), vars(made))
-        return made
+            pixi_project.check_fresh(self.folder)
+            pack = pixi_program.pack(self.folder, asked.name, self.platform, self._files(asked.inject), unpack)
+        kept.write("packs", key, pack.written())
+        return pack
+
+    def _unpack_program(self) -> Path | None:
+        """Return pixi-unpack for the cluster, if there is one here."""
+        if self.asked.unpack is not None:
+            return Path(self.asked.unpack).expanduser()
+        return pixi_program.unpack_here() if self.platform == _platform_here() else None
 
     def _files(self, globs: Sequence[str]) -> list[Path]:
         return sorted({path for pattern in globs for path in self.folder.glob(pattern) if path.is_file()})
@@ -153,38 +178,6 @@ def _platform_of(site: Site) -> str:
     return platform
 
 
-def _check(lock: str, name: str, platform: str, folder: Path) -> None:
-    platforms = locked_platforms(lock)
-    there = f"{folder / 'pixi.lock'} has {', '.join(sorted(platforms)) or 'no environments'}"
-    if name not in platforms:
-        raise ConfigurationError(f"pixi.lock has no environment {name!r}", hint=f"{there}.")
-    if platform not in platforms[name]:
-        raise ConfigurationError(
-            f"the environment {name!r} of pixi.lock is not for {platform}",
-            details={"locked for": ", ".join(platforms[name])},
-            hint=f'Add "{platform}" to platforms in the manifest, and run `pixi lock`.',
-        )
-
-
-def locked_platforms(lock: str) -> dict[str, list[str]]:
-    """Return the environments of a lock and their platforms. It reads lines: parsing a large lock takes seconds."""
-    found: dict[str, list[str]] = {}
-    section, name, below = "", "", ""
-    for line in lock.splitlines():
-        indent, text = len(line) - len(line.lstrip()), line.strip()
-        if not text or text.startswith(("#", "-")):
-            continue
-        key = text.split(":")[0].strip("'\"")
-        if indent == 0:
-            section = key
-        elif section == "environments" and indent == 2:
-            name, below = key, ""
-            found[name] = []
-        elif section == "environments" and indent == 4:
-            below = key
-        elif section == "environments" and indent == 6 and below == "packages":
-            found[name].append(key)
-    return found
-
-
-_LINES = shell("packed", "pixi")
+def _platform_here() -> str:
+    system = {"linux": "Linux", "darwin": "Darwin"}.get(sys.platform, sys.platform)
+    return _PLATFORMS.get((system, machine.machine()), "unknown")

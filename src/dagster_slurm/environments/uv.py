@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dagster_slurm.environments import fetching, kept, target_python, uv_project, uv_tool
-from dagster_slurm.environments.building import build, one_at_a_time, shell
+from dagster_slurm.environments.building import build, one_at_a_time, whereabouts
 from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.lock_file import Locked
 from dagster_slurm.environments.progress import megabytes
@@ -78,7 +77,8 @@ class PackedUv:
     def key(self) -> str:
         """Return the fingerprint of what lies in it: the Python and the wheels."""
         wheels = [(item.name, item.version, item.sha256) for item in self.packages]
-        return kept.fingerprint(FORMAT, self.python.path, self.python.version, wheels)[:40]
+        archive = ("archive",) if self.site.archive else ()
+        return kept.fingerprint(FORMAT, self.python.path, self.python.version, wheels, *archive)[:40]
 
     def place(self) -> str:
         """Return its folder."""
@@ -86,8 +86,9 @@ class PackedUv:
 
     def activation(self) -> Activation:
         """Return the lines that look it over and put it on PATH."""
-        path = self.place()
-        return Activation(f"{path}/bin/python", (f"_ds_environment={shlex.quote(path)}", *_LINES), folder=path)
+        found = whereabouts(self.site, self.place(), "uv")
+        # nothing that the user's own lines do to PATH leads elsewhere
+        return found if self.site.archive else replace(found, python=f"{self.place()}/bin/python")
 
     def ensure(self, tell: Tell, *, force: bool = False) -> None:
         """Send what is missing and build; one process of this machine does, others wait.
@@ -123,6 +124,3 @@ class PackedUv:
             "force": force,
             "about": {"source": str(self.source.file), "platform": str(self.python)},
         }
-
-
-_LINES = shell("packed", "uv")

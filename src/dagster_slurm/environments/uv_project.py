@@ -17,6 +17,9 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
+#: our table below [tool] in pyproject.toml
+_OURS = "dagster-slurm"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -132,6 +135,19 @@ def find(project: Path | None, places: Sequence[Path]) -> Source:
             hint="Run `uv lock` in the project, or name it: UvEnvironment(project=...).",
         )
     return Source(file=found.resolve())
+
+
+def own_setting(pyproject: Path) -> Any:
+    """Return what a project says of its environment in ``[tool.dagster-slurm]``; None if it says nothing.
+
+    Raises:
+        ConfigurationError: the file is damaged.
+    """
+    try:
+        text = pyproject.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return parse(text, pyproject).get("tool", {}).get(_OURS, {}).get("environment") if _OURS in text else None
 
 
 def _toml(path: Path) -> dict[str, Any]:

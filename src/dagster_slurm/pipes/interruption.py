@@ -8,6 +8,7 @@ from __future__ import annotations
 from dagster import DagsterEventType, DagsterRunStatus
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from dagster_slurm.core.causes import kind_of
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.submission import Submitted, cancel
 from dagster_slurm.engine.target import Target
@@ -63,7 +64,7 @@ def cancelled(target: Target, launch: Launch, job: str) -> str:
         return f"{_running(target, launch, job)}, for it could not be cancelled ({error.message}). " + _how_to_end(
             target, launch, job
         )
-    kind = "process" if target.local else "job"
+    kind = kind_of(job, local=target.local)
     return f"{kind} {', '.join(asked)} was cancelled" if asked else f"there was no {kind} to cancel any more"
 
 
@@ -71,7 +72,9 @@ _AGAIN = "Run it again when you want it."
 
 
 def _running(target: Target, launch: Launch, job: str) -> str:
-    kind = "process" if target.local else "job"
+    kind = kind_of(job, local=target.local)
+    if job.endswith(".pending"):
+        return f"the work waits in session {target.session.ask.name!r}, which drops it" if target.session else ""
     which = f"{kind} {job}" if job else f"a {kind} named {launch.spec.key.job_name}, if it was submitted just now,"
     return f"{which} on {target.host.name} runs on"
 
@@ -79,6 +82,8 @@ def _running(target: Target, launch: Launch, job: str) -> str:
 def _how_to_end(target: Target, launch: Launch, job: str) -> str:
     if target.local:
         return f"To end it: kill {job}." if job else ""
+    if "." in job:
+        return "" if job.endswith(".pending") else f"To end it: scancel --signal=TERM {job}."
     return f"To end it: scancel {job or f'--me --name={launch.spec.key.job_name}'}."
 
 

@@ -5,24 +5,29 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts
 
 from dagster_slurm.core import data
-from dagster_slurm.core.causes import job_error
+from dagster_slurm.core.causes import job_error, kind_of
 from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import LaunchKey, RunPaths
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine import previous
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.plan import Ask, Place, plan
+from dagster_slurm.engine.sessions import Moved
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import DagsterSlurmError, HostError, JobCancelled, JobError
 from dagster_slurm.pipes import handles
+from dagster_slurm.pipes.attendance import attending, run_and_step
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.deadline import Deadline
@@ -31,6 +36,8 @@ from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_ca
 from dagster_slurm.pipes.outputs import OwnFacts, own_facts, say_what_is_empty
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
+
+Look = Callable[[Tracked], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,7 @@ class Call:
         ask: what to run.
         poll_timeout: seconds after which to give up and cancel; None waits as long as it takes.
         forward_termination: whether a cancelled run cancels its job.
+        resource_keys: the step's resources that lead to the same session, where one is used.
     """
 
     context: handles.Context
@@ -52,6 +60,7 @@ class Call:
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
     poll_timeout: float | None = None
     forward_termination: bool = True
+    resource_keys: tuple[str, ...] = ()
 
 
 def run(target: Target, call: Call) -> CompletedRun:
@@ -61,7 +70,8 @@ def run(target: Target, call: Call) -> CompletedRun:
         SlurmFailure: it did not end well, or could not begin; its ``error`` is one of ours.
     """
     try:
-        return _run(target, call)
+        with attending(target.session, call.context, call.resource_keys):
+            return _run(target, call)
     except JobError as error:
         raise failure(error, dict(error.facts)) from None
     except DagsterSlurmError as error:
@@ -110,20 +120,44 @@ def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) ->
     deadline = Deadline(target, launch, telling, call.poll_timeout)
     telling.on_delay = deadline.check
     try:
-        submitted = submit(target.host, target.scheduler, launch, telling)
-        _announce(target, call, submitted)
-        following = Following(target.host, target.scheduler, launch, submitted, telling)
-        deadline.following = following
-        return submitted, following, following.verdict(on_tick=deadline.check)
+        while True:
+            submitted, look = _hand_in(target, call, launch, telling)
+            following = Following(target.host, target.scheduler, launch, submitted, telling)
+            deadline.following = following
+            try:
+                return submitted, following, following.verdict(on_tick=partial(_tick, deadline, look, following))
+            except Moved as moved:
+                call.context.log.warning(f"The work waits, and goes to another allocation: {moved}.")
     except INTERRUPTS:
         with capture_interrupts():  # a second signal must not keep us from cancelling
             end_or_leave(call.context, target, launch, submitted, forward=call.forward_termination)
         raise
 
 
+def _hand_in(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Look | None]:
+    """Submit the launch, or hand it to the session; return what is to be looked at while it goes on."""
+    session = target.session
+    if session is None:
+        submitted = submit(target.host, target.scheduler, launch, telling)
+        _announce(target, call, submitted)
+        return submitted, None
+    asked = flags(launch.spec.key, launch.spec.resources, *run_and_step(call.context))
+    submitted, generation = session.submit(launch, Place(launch.base, launch.spec.sync), asked, telling)
+    if generation is None:
+        _announce(target, call, submitted)
+    return submitted, session.watch(generation)
+
+
+def _tick(deadline: Deadline, look: Look | None, following: Following) -> None:
+    deadline.check()
+    if look is not None:
+        look(following.tracked)
+
+
 def _announce(target: Target, call: Call, submitted: Submitted) -> None:
     if submitted.adopted:
-        call.context.log.info(f"Re-attached to job {submitted.id} on {target.host.name}; nothing was submitted.")
+        kind = kind_of(submitted.id)
+        call.context.log.info(f"Re-attached to {kind} {submitted.id} on {target.host.name}; nothing was submitted.")
     elif not target.local:
         call.context.log.info(f"Submitted job {submitted.id} to {target.host.name}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dagster_slurm.core.causes import kind_of
 from dagster_slurm.core.tracker import Began, Ended, Event, OddWord, Unanswered, Waiting
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.pipes.echo import Echo
@@ -49,7 +50,8 @@ class Telling:
             if again:
                 self.echo.restart()
             if not self._local or again:
-                self._log.info(f"Job {start.job} began{again} on {start.nodes or start.node}.")
+                name = kind_of(start.job).capitalize()
+                self._log.info(f"{name} {start.job} began{again} on {start.nodes or start.node}.")
         elif isinstance(event, Waiting):
             expected = f", expected to start at {event.expected_start}" if event.expected_start else ""
             self._log.info(f"The job waits in the queue: {event.reason or 'no reason given'}{expected}.")

@@ -17,11 +17,14 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 from . import cleaning, frames, packages, rundir, store
 from .commands import CommandMissing, Commands
 from .follow import Follower
-from .queues import Queues, private_folder
+from .queues import LOOK, Queues, private_folder
 from .requests import REQUESTS, Ending, Refused, Requests
+from .session_requests import Leases
 
 _POOL = 4
 _HEARTBEAT = 15.0
+#: what of a shared look at the queue was not touched for so long is of an agent that was killed over it, in seconds
+_LEFT_BEHIND = 3600.0
 #: login nodes kill what uses minutes of CPU time; we end before, and are opened again
 _CPU_LIMIT = 240.0
 
@@ -40,6 +43,7 @@ class Agent:
         self._incoming: Dict[str, store.Incoming] = {}
         self._arriving = packages.Arriving()
         self._work: "queue.Queue[Tuple[Dict[str, Any], bytes]]" = queue.Queue()
+        self._leases = Leases()
         self._beat = 0.0
         self._threads = 0
         self._registered = _register()
@@ -103,6 +107,7 @@ class Agent:
             "piece": self._arriving.piece,
             "collected": self._collected,
             "counts": self._counts,
+            "lease": self._lease,
         }.get(head.get("op", ""))
         if here is not None:
             self._answer(head, body, here)
@@ -152,6 +157,9 @@ class Agent:
         self._follower.unwatch(head["run"])
         self._queues.leave(head["run"])
 
+    def _lease(self, head: Dict[str, Any], _body: bytes) -> None:
+        self._leases.hold(head["dir"], head["on"])
+
     def _grant(self, head: Dict[str, Any], _body: bytes) -> None:
         self._follower.grant(head["run"], head["credit"], time.monotonic())
         if head.get("poke"):
@@ -193,6 +201,7 @@ class Agent:
         if now - self._beat < _HEARTBEAT:
             return
         self._beat = now
+        self._leases.renew()
         self._follower.share = 1.0 / max(len(_agents()), 1)
         if time.process_time() > _CPU_LIMIT:
             self.emit({"ev": "bye"}, b"")
@@ -221,6 +230,7 @@ def _register() -> Optional[str]:
     folder = private_folder()
     if folder is None:
         return None
+    cleaning.sweep_leftovers(folder, _LEFT_BEHIND, LOOK + ".")
     path = os.path.join(folder, "agent.%d" % os.getpid())
     rundir.write_whole(path, b"")
     return path

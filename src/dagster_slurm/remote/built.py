@@ -8,13 +8,12 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
-import zipfile
 from typing import Any, ContextManager, Dict, List
 
-from . import long_lock, packages, prelude, rundir
+from . import archived, long_lock, making, packages, rundir
+from .making import NotBuilt
 
 MARKS = ".dagster-slurm"
 READY, FILES, ABOUT, BASES = "ready", "files", "about.json", "bases"
@@ -24,25 +23,6 @@ _TIMEOUT = 3600.0
 _ABANDONED = 3600.0
 #: how often a use is noted, in seconds
 _USE_NOTED = 3600.0
-#: a guest on a login node: two workers, nothing compiled, nothing fetched
-_MANNERS = {
-    "UV_OFFLINE": "1",
-    "UV_NO_CONFIG": "1",
-    "UV_NO_PROGRESS": "1",
-    "UV_PYTHON_DOWNLOADS": "never",
-    "UV_CONCURRENT_INSTALLS": "2",
-    "UV_CONCURRENT_BUILDS": "1",
-    "TOKIO_WORKER_THREADS": "2",
-    "RAYON_NUM_THREADS": "2",
-}
-
-
-class NotBuilt(Exception):
-    """The environment could not be built: what failed, with which exit code, and what it said."""
-
-    def __init__(self, text: str, command: List[str], code: int, log: str) -> None:
-        super().__init__(text)
-        self.facts: Dict[str, Any] = {"command": command, "code": code, "log": log}
 
 
 def folder(base: str) -> str:
@@ -76,10 +56,11 @@ def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         base: the folder with environments and packages.
-        order: ``kind``, "uv" or "pixi"; ``key``; ``python``, its path; ``prelude``; ``tool`` (uv, or the archive of
-            pixi-pack) and ``packages``, as ``[sha256, size, file name]``;
-            ``requirements``, with hashes; ``force``, to build it anew; ``compile``, to compile its modules;
-            ``about``, facts to keep.
+        order: ``kind``, "uv" or "pixi"; ``key``; ``python``, its path; ``prelude``; ``tool`` (uv, pixi-unpack, or the
+            file of pixi-pack that unpacks itself) and ``packages``, as ``[sha256, size, file name]``; ``pack``, of
+            pixi-pack ("directory" or "file"); ``requirements``, with hashes; ``format``, "directory" or "archive";
+            ``programs``, which unpack an archive on a node; ``force``, to build it anew; ``compile``, to
+            compile its modules; ``about``, facts to keep.
 
     Returns:
         ``missing`` packages, if there are any; else ``built`` (by us, or earlier by somebody else) and ``seconds``.
@@ -103,15 +84,14 @@ def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
             return {"missing": lacking}
         temporary = tempfile.mkdtemp(prefix=_NEW + order["key"][:16] + ".", dir=folder(base))
         try:
-            if order["kind"] == "pixi":
-                _unpack(base, path, order)
-            else:
-                _fill(base, temporary, order)
-                _publish(os.path.join(temporary, "environment"), path)
+            _make(base, temporary, path, order)
+            packages.mark_used(base, [sha for sha, _, _ in needed])
         except NotBuilt:
             # what disks did to a package since it came shows here: it is sent again
-            if not packages.remove_damaged(base, [sha for sha, _, _ in needed]):
+            damaged = packages.remove_damaged(base, [sha for sha, _, _ in needed])
+            if not damaged:
                 raise
+            making.forget_tools(base, damaged)
             return {"missing": packages.missing(base, [[sha, size] for sha, size, _ in needed])}
         finally:
             remove_tree(temporary)
@@ -140,81 +120,36 @@ def remove_tree(path: str) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _fill(base: str, temporary: str, order: Dict[str, Any]) -> None:
-    uv = _tool(base, order["tool"])
-    requirements = os.path.join(temporary, "requirements.txt")
-    rundir.write_whole(requirements, order["requirements"].encode("utf-8"))
+def _make(base: str, temporary: str, path: str, order: Dict[str, Any]) -> None:
     made = os.path.join(temporary, "environment")
-    _run(base, order, [uv, "venv", "-q", "--no-project", "--relocatable", "--python", order["python"], made])
-    install = [uv, "pip", "install", "-q", "--no-index", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    install += ["--link-mode", "hardlink", "--python", os.path.join(made, "bin", "python")]
-    for sha, _, name in order["packages"]:
-        install += ["--find-links", _named(base, sha, name)]
-    install += ["--compile-bytecode"] if order.get("compile") else []
-    if order["packages"]:
-        _run(base, order, [*install, "-r", requirements])
-    _mark(made, order)
-    packages.mark_used(base, [sha for sha, _, _ in [order["tool"], *order["packages"]]])
+    if order.get("format") == "archive":
+        os.mkdir(made, 0o700)
+        total = archived.make(base, made, order)
+        _mark(made, order, total)
+        _publish(made, path)
+    elif order["kind"] == "pixi":
+        _make_in_place(base, path, order)
+    else:
+        making.with_uv(base, made, order, os.path.join(base, "cache"))
+        _mark(made, order)
+        _publish(made, path)
 
 
-def _unpack(base: str, path: str, order: Dict[str, Any]) -> None:
-    """Run the self-extracting archive of pixi-pack: where the environment is to stay, since its files name that place.
-
-    Without its mark, which comes last, it counts for nothing.
-    """
+def _make_in_place(base: str, path: str, order: Dict[str, Any]) -> None:
+    """Without its mark, which comes last, what lies there counts for nothing."""
     if os.path.lexists(path):
         remove_tree(path)
     os.mkdir(path, 0o700)
     try:
-        _run(base, order, ["bash", packages.path(base, order["tool"][0]), "--output-directory", path])
-        os.stat(os.path.join(path, "activate.sh"))
+        making.with_pixi(base, path, order)
         _mark(path, order)
     except BaseException:
         remove_tree(path)
         raise
 
 
-def _named(base: str, sha: str, name: str) -> str:
-    """Return a folder with a package under its file name. It stays: uv unpacks once per path, and links from there."""
-    place = os.path.join(base, "wheels", sha)
-    rundir.make_private(place)
-    with contextlib.suppress(FileExistsError):
-        os.symlink(os.path.join("..", "..", "packages", sha), os.path.join(place, name))
-    return place
-
-
-def _run(base: str, order: Dict[str, Any], argv: List[str]) -> None:
-    variables = dict(_MANNERS, UV_CACHE_DIR=os.path.join(base, "cache"))
-    try:
-        done = prelude.run(order["prelude"], argv, variables, _TIMEOUT)
-    except subprocess.TimeoutExpired:
-        raise NotBuilt("did not end within %d s" % _TIMEOUT, argv, -1, "")  # noqa: B904
-    if done.code != 0:
-        log = done.err.strip()[-4000:]
-        raise NotBuilt(_last_line(log) or "uv failed", argv, done.code, log)
-
-
-def _last_line(log: str) -> str:
-    return log.rsplit("\n", maxsplit=1)[-1].strip(" ╰▶─│├")
-
-
-def _tool(base: str, tool: List[Any]) -> str:
-    """Return the path of uv, unpacked from its wheel or as it came."""
-    sha, _, name = tool
-    target = os.path.join(base, "tools", "uv-" + sha[:16])
-    if not os.access(target, os.X_OK):
-        source = packages.path(base, sha)
-        if name.endswith(".whl"):
-            with zipfile.ZipFile(source) as wheel:
-                inside = [item for item in wheel.namelist() if item.endswith(".data/scripts/uv")]
-                rundir.write_whole(target, wheel.read(inside[0]), 0o700)
-        else:
-            with open(source, "rb") as file:
-                rundir.write_whole(target, file.read(), 0o700)
-    return target
-
-
-def _mark(made: str, order: Dict[str, Any]) -> None:
+def _mark(made: str, order: Dict[str, Any], packed: int = 0) -> None:
+    """Note what lies in it; ``packed``: the number of files within its archive."""
     names: List[str] = []
     size = 0
     for place, folders, files in os.walk(made):
@@ -229,7 +164,7 @@ def _mark(made: str, order: Dict[str, Any]) -> None:
     listing = "".join(name + "\n" for name in sorted(names) if "\n" not in name)
     rundir.write_whole(os.path.join(marks, FILES), listing.encode("utf-8", "surrogateescape"))
     about = dict(order.get("about", {}), key=order["key"], python=order["python"], files=len(names), bytes=size)
-    about.update(packages=len(order["packages"]), built=round(time.time(), 3))
+    about.update(packages=len(order["packages"]), built=round(time.time(), 3), packed=packed)
     rundir.write_whole(os.path.join(marks, ABOUT), json.dumps(about, sort_keys=True).encode())
     rundir.write_whole(os.path.join(marks, READY), order["key"].encode() + b"\n")
 

@@ -15,6 +15,8 @@ _DONE, _GOING_ON = ".swept", ".sweeping"
 _HOUR, _DAY = 3600.0, 86400.0
 #: a job without an end in its record may be waiting or running: nothing younger is touched, in seconds
 _UNFINISHED = 180 * _DAY
+#: what lies beside run directories and was not touched for so long is of a process that was killed over it, in seconds
+_LEFT_BEHIND = _DAY
 _PAUSE = 0.1  # seconds between two run directories: a guest does not hurry
 
 
@@ -52,6 +54,9 @@ def sweep(base: str, keep: Dict[str, float], spare: Callable[[str], bool] = lamb
         shutil.rmtree(directory, ignore_errors=True)
         removed.append(directory)
         _remove_if_empty(os.path.dirname(directory))
+    for step in _step_folders(base):
+        sweep_leftovers(step, _LEFT_BEHIND)
+        _remove_if_empty(step)
     _sweep_store(base)
     rundir.write_whole(os.path.join(base, _DONE), b"")
     with contextlib.suppress(FileNotFoundError):
@@ -69,6 +74,27 @@ def expired(base: str, keep: Dict[str, float]) -> Iterator[str]:
         limit = _limit(directory, keep)
         if limit is not None and _age(directory) > limit:
             yield directory
+
+
+def sweep_leftovers(folder: str, older_than: float, prefix: str = ".") -> None:
+    """Remove what killed processes left in a folder: locks, run directories that were being made (with their secrets).
+
+    Args:
+        folder: where; run directories themselves are not looked at.
+        older_than: seconds for which nobody touched it.
+        prefix: what the names of such things begin with.
+    """
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if not name.startswith(prefix) or _since(path) <= older_than:
+            continue
+        with contextlib.suppress(OSError):
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            elif name.endswith(".lock"):
+                rundir.remove_lock(path, os.stat(path).st_ino)
+            else:
+                os.unlink(path)
 
 
 def _limit(directory: str, keep: Dict[str, float]) -> Optional[float]:
@@ -102,10 +128,21 @@ def _since(path: str) -> float:
 
 def run_directories(base: str) -> Iterator[str]:
     """Yield the run directories below a base folder."""
-    for level_one in _folders(os.path.join(base, "runs")):
-        for level_two in _folders(level_one):
-            for directory in _folders(level_two):
-                yield directory
+    for step in _step_folders(base):
+        for directory in _run_directories(step):
+            yield directory
+
+
+def _step_folders(base: str) -> Iterator[str]:
+    for run in _folders(os.path.join(base, "runs")):
+        for step in _folders(run):
+            yield step
+
+
+def _run_directories(step: str) -> Iterator[str]:
+    for directory in _folders(step):
+        if not os.path.basename(directory).startswith("."):  # it is only being made
+            yield directory
 
 
 def _folders(path: str) -> Iterator[str]:

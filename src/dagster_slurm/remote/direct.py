@@ -4,7 +4,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from typing import Any, Dict, List, Optional
+
+#: how long killed processes may take to be gone, in seconds
+_LAST_MOMENTS = 10.0
 
 
 class Direct:
@@ -40,16 +44,53 @@ class Direct:
         return now is not None and (ticks is None or now == ticks)
 
     def rows(self, jobs: List[Dict[str, Any]]) -> List[str]:
-        """Return lines like those of the queue for the jobs that run."""
-        return ["%s|RUNNING" % job["id"] for job in jobs if self.alive(int(job["id"]), job.get("ticks"))]
+        """Return lines like those of the queue for the jobs that run; of those that do not, nothing is left running."""
+        running = [job for job in jobs if self.alive(int(job["id"]), job.get("ticks"))]
+        for job in jobs:
+            if job not in running:
+                end_orphans(int(job["id"]))
+        return ["%s|RUNNING" % job["id"] for job in running]
 
     def stop(self, pid: int, ticks: Optional[str]) -> bool:
         """Ask a job script to end; it forwards to its payload and kills it if need be."""
         if not self.alive(pid, ticks):
-            return False
+            return end_orphans(pid)
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGTERM)
         return True
+
+
+def end_orphans(leader: int) -> bool:
+    """Kill what a job script that was killed left running, as Slurm does; say whether there was anything.
+
+    Nobody would note how such a payload ends, and a retry must not run beside it. All of a job script's processes are
+    of its session, and the number of a session is not given to a new process while one of them lives.
+    """
+    deadline, found = time.monotonic() + _LAST_MOMENTS, False
+    while start_time(leader) is None:
+        members = [pid for pid in _processes() if _session(pid) == leader and start_time(pid) is not None]
+        if not members or time.monotonic() > deadline:
+            break
+        found = True
+        for pid in members:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    return found
+
+
+def _processes() -> List[int]:
+    if os.path.isdir("/proc/1"):
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    done = subprocess.run(["/bin/ps", "-axo", "pid="], stdout=subprocess.PIPE, check=False)
+    return [int(word) for word in done.stdout.split()]
+
+
+def _session(pid: int) -> Optional[int]:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def start_time(pid: int) -> Optional[str]:

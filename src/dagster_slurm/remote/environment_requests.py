@@ -2,16 +2,28 @@
 
 from typing import Any, Dict
 
-from . import built, housekeeping, packages, pythons
+from . import build_jobs, built, housekeeping, packages, pythons
+from .commands import Commands
 from .refused import Refused, check_base
 
 Head = Dict[str, Any]
 
-ENVIRONMENT_REQUESTS = ("pythons", "packages", "seal", "build", "environments", "clean_environments")
+ENVIRONMENT_REQUESTS = (
+    "pythons",
+    "packages",
+    "seal",
+    "build",
+    "build_job",
+    "build_status",
+    "environments",
+    "clean_environments",
+)
 
 
 class EnvironmentRequests:
     """The requests that concern environments, each answered once, in a thread of a small pool."""
+
+    _commands: Commands
 
     def pythons(self, head: Head) -> Dict[str, Any]:
         """Say which Pythons a job would find."""
@@ -36,6 +48,14 @@ class EnvironmentRequests:
             return built.build(head["base"], head["order"])
         except built.NotBuilt as error:
             raise Refused("build", str(error), **error.facts)  # noqa: B904
+
+    def build_job(self, head: Head) -> Dict[str, Any]:
+        """Make sure that a job builds an environment."""
+        return build_jobs.begin(self._commands, head)
+
+    def build_status(self, head: Head) -> Dict[str, Any]:
+        """Say how far that job is."""
+        return build_jobs.status(self._commands, head)
 
     def environments(self, head: Head) -> Dict[str, Any]:
         """Say which environments there are."""

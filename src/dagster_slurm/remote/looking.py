@@ -43,8 +43,8 @@ class LookingRequests:
     def runs(self, head: Head) -> Dict[str, Any]:
         """Say what the run directories below a base say, the newest first, and what the queue does.
 
-        ``all``: also those that were collected. ``most``: how many. ``queue``: whether there is one to ask; its look
-        is the one that all agents of this user share.
+        ``all``: also those that were collected. ``most``: how many. ``queue``: whether there is one to ask; unless
+        ``fresh``, its look is the one that all agents of this user share.
         """
         pace = _Pace()
         places: List[Tuple[float, str]] = []
@@ -58,7 +58,7 @@ class LookingRequests:
             "time": time.time(),
             "runs": found,
             "more": len(places) - len(newest),
-            "queue": self._queues.seen() if head["queue"] and found else None,
+            "queue": self._queues.seen(head["fresh"]) if head["queue"] and found else None,
         }
 
     def clean_runs(self, head: Head) -> Dict[str, Any]:
@@ -66,7 +66,7 @@ class LookingRequests:
         check_base(head["base"])
         listed: Set[str] = set()
         if head["queue"]:
-            seen = self._queues.seen()
+            seen = self._queues.seen(True)
             if not seen["ok"]:
                 raise Refused("lookup", "the queue does not answer, so it is not known which jobs wait or run")
             listed = {base_id(row.split("|", 1)[0].strip()) for row in seen["rows"]}

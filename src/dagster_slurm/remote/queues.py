@@ -23,6 +23,8 @@ _LEAST_GAP = 30.0
 #: two looks that do not know a job, so many seconds apart, settle that it is gone: see APART in the tracker
 _SECOND_LOOK = 31.0
 COMMAND_TIMEOUT = 60.0
+#: the file in the private folder that holds the look which agents share
+LOOK = "queue.json"
 
 Emit = Callable[[Dict[str, Any], bytes], None]
 
@@ -125,9 +127,9 @@ class Queues:
             "error": answer["error"],
         }
 
-    def seen(self) -> Dict[str, Any]:
-        """Return the look at the queue that this user's agents share, as an event with all its rows."""
-        seen = self._shared(self._queue)
+    def seen(self, fresh: bool) -> Dict[str, Any]:
+        """Return a look at the queue, as an event with all its rows: a new one, or that which all share."""
+        seen = self._run(self._queue) if fresh else self._shared(self._queue)
         rows = [line for line in seen["out"].split("\n") if line]
         age = time.monotonic() - float(seen["begun"])
         return {"ev": "queue", "ok": seen["ok"], "age": age, "rows": rows, "error": seen["error"]}
@@ -136,7 +138,7 @@ class Queues:
         """Return a look that this user's agents share; ask the scheduler only if there is no fresh one."""
         if self._folder is None:
             return self._run(argv)
-        path = os.path.join(self._folder, "queue.json")
+        path = os.path.join(self._folder, LOOK)
         cached = _cached(path)
         if cached is not None:
             return cached

@@ -17,27 +17,19 @@ from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, env
 from .looking import LOOKING_REQUESTS, LookingRequests
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
+from .session_requests import SESSION_REQUESTS, SessionRequests, cancel_unit, hand_over, is_handed_over
 
 SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
-REQUESTS = (
-    "hello",
-    "submit",
-    "inspect",
-    "status",
-    "cancel",
-    "cancel_others",
-    "tail",
-    *ENVIRONMENT_REQUESTS,
-    *LOOKING_REQUESTS,
-)
+_OWN = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
+REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Requests(EnvironmentRequests, LookingRequests):
+class Requests(EnvironmentRequests, LookingRequests, SessionRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:
@@ -74,7 +66,7 @@ class Requests(EnvironmentRequests, LookingRequests):
         """Make sure that the job of a run directory exists; adopt the one that does."""
         directory = head["dir"]
         found = _evidence(directory)
-        if rundir.proves_job(found):
+        if _exists(found, head):
             return dict(found, adopted=True)
         check_base(head["base"])
         missing = store.have(head["base"], head.get("needs", []))
@@ -83,7 +75,7 @@ class Requests(EnvironmentRequests, LookingRequests):
             return {"missing": missing, "lacks_environment": lacks_environment}
         with self._lock(directory) as renew:
             found = _evidence(directory)
-            if rundir.proves_job(found):
+            if _exists(found, head):
                 return dict(found, adopted=True)
             files, rest = _split(head["files"], body)
 
@@ -130,20 +122,21 @@ class Requests(EnvironmentRequests, LookingRequests):
         found = rundir.evidence(head["dir"])
         ids: List[Any] = [found["job"].get("id"), found["claim"]]
         known: Set[str] = {str(job) for job in ids if job and job != rundir.CANCELLED}
-        if not known:
+        if not known or (head["kind"] == "step" and not found["claim"]):
             # A submission whose reply was lost may still land: its job finds the run claimed, and ends.
             rundir.claim(head["dir"], rundir.CANCELLED)
         if head["kind"] == "direct":
             ticks = {str(found["job"].get("id")): found["job"].get("ticks")}
             return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks.get(job))]}
+        if head["kind"] == "step":
+            return {"cancelled": cancel_unit(head["dir"], found, self._commands.run)}
         if not known:
             job = self._look_up(head, head["dir"], renew)
             if job:
                 known.add(str(job["id"]))
         if known:
             renew()
-            cluster = found["job"].get("cluster")
-            argv = ["scancel"] + (["-M", cluster] if cluster else []) + sorted(known)
+            argv = ["scancel", *sorted(known)]
             result = self._commands.run(argv, COMMAND_TIMEOUT)
             if result.code != 0:
                 raise Refused("command", result.err.strip() or "scancel gave no answer", command=argv, code=result.code)
@@ -172,6 +165,8 @@ class Requests(EnvironmentRequests, LookingRequests):
     def _start(self, head: Head, directory: str) -> Dict[str, Any]:
         if head["kind"] == "direct":
             return dict(self._direct.start(directory, clean_environment(dict(os.environ))), cluster="")
+        if head["kind"] == "step":
+            return hand_over(directory, head["unit"])
         result = self._commands.run(head["submit"], SUBMIT_TIMEOUT, cwd=directory, job=True)
         for line in reversed(result.out.strip().split("\n")):
             job, _, cluster = line.strip().partition(";")
@@ -254,6 +249,11 @@ def _evidence(directory: str) -> Dict[str, Any]:
     if found["claim"] == rundir.CANCELLED:
         raise Refused("cancelled", "it was cancelled before it had a job", path=directory)
     return found
+
+
+def _exists(found: Dict[str, Any], head: Head) -> bool:
+    """Whether the job of a run directory exists: what a session was asked to do may have to be asked again."""
+    return is_handed_over(found, head["unit"]) if head["kind"] == "step" else rundir.proves_job(found)
 
 
 def _split(files: List[List[Any]], body: bytes) -> Tuple[List[rundir.StagedFile], bytes]:

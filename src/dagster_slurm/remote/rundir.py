@@ -182,7 +182,7 @@ def _take(mine: str, path: str) -> bool:
             return True  # it was made, and the reply was lost (NFS)
         # Age by the file server's clock alone: that of a file just written against that of the lock.
         if ours.st_mtime - theirs.st_mtime > STALE_LOCK or _holder_is_gone(path):
-            _remove(path, theirs.st_ino, mine + ".stale")
+            remove_lock(path, theirs.st_ino)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESTALE):
             raise
@@ -203,8 +203,9 @@ def _holder_is_gone(path: str) -> bool:
     return False
 
 
-def _remove(path: str, inode: int, grave: str) -> None:
+def remove_lock(path: str, inode: int) -> None:
     """Remove a lock that was found stale; if another has replaced it meanwhile, give that one back."""
+    grave = "%s.%d.%s.stale" % (path, os.getpid(), _unique())
     os.rename(path, grave)
     if os.stat(grave).st_ino != inode:
         with contextlib.suppress(FileExistsError):

@@ -13,10 +13,14 @@ import re
 import socket
 import sys
 import time
+import urllib.request
 from typing import Any, Dict, List
 
 _PAUSE = 0.1
 _NOT_READY = 75
+_MASTER = re.compile(r"spark://\[?([^\],]+?)\]?:(\d+)")
+#: where Spark puts a master's page, and the next ones where that is taken
+_PAGES = range(8080, 8083)
 
 
 class NotReady(Exception):
@@ -34,6 +38,7 @@ def main(words: List[str]) -> int:
     try:
         if asked.existing:
             answers(asked.existing, deadline)
+            check_version(asked.existing, asked.version)
         else:
             figures.update(_workers(asked, deadline))
     except NotReady as error:
@@ -46,7 +51,7 @@ def main(words: List[str]) -> int:
 
 def answers(url: str, deadline: float) -> None:
     """Wait until an existing master takes connections."""
-    match = re.match(r"spark://\[?([^\],]+?)\]?:(\d+)", url)
+    match = _MASTER.match(url)
     if match is None:
         return  # k8s:// and the like: Spark itself will say
     while True:
@@ -58,6 +63,38 @@ def answers(url: str, deadline: float) -> None:
             time.sleep(_PAUSE)
         else:
             return
+
+
+def _host(match: "re.Match[str]") -> str:
+    host = match.group(1)
+    return "[%s]" % host if ":" in host else host
+
+
+def check_version(url: str, ours: str) -> None:
+    """Say that a master has another version, where its page is to be had: a driver would fail with a riddle."""
+    match = _MASTER.match(url)
+    if match is None:
+        return
+    # proxies of the site know nothing of nodes
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for port in _PAGES:
+        try:
+            with opener.open("http://%s:%d/" % (_host(match), port), timeout=2) as answer:
+                theirs = version_on(answer.read(1 << 16).decode("utf-8", "replace"), match.group(2))
+        except (OSError, ValueError):
+            continue
+        if theirs and theirs.split(".")[:2] != ours.split(".")[:2]:
+            raise NotReady(
+                "the master at %s runs Spark %s, the payload's environment has Spark %s" % (url, theirs, ours)
+            )
+
+
+def version_on(page: str, port: str) -> str:
+    """Return the version that a master's page shows, if it is the page of the master on that port."""
+    if not re.search(r"spark://\S+:%s\b" % port, page):
+        return ""
+    found = re.search(r'class="version"[^>]*>\s*([0-9][^<\s]*)', page)
+    return found.group(1) if found else ""
 
 
 def _workers(asked: Any, deadline: float) -> Dict[str, Any]:

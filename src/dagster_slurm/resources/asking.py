@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import posixpath
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,26 +14,29 @@ from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.engine.plan import Ask
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.units import decided
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.payloads.extra_files import extra_files
 from dagster_slurm.payloads.interpreter import interpreter_of
 from dagster_slurm.payloads.payload import Payload
 from dagster_slurm.payloads.resolve import command_on_target, resolve
-from dagster_slurm.pipes.handles import Context, call_name
+from dagster_slurm.pipes.handles import Context, call_name, is_direct
 from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
-from dagster_slurm.resources.data import wanted
+from dagster_slurm.resources.data import data_base, wanted
 from dagster_slurm.resources.metadata import Said, from_metadata
+from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
-from dagster_slurm.resources.surroundings import Saying, Surroundings
+from dagster_slurm.resources.surroundings import PixiSettings, Saying, Surroundings
 
 
-class Settings(Protocol):
+class Settings(PixiSettings, Protocol):
     """What the resource says."""
 
     slurm: SlurmResource | None
     local_environment: str
     local_data_base: str | None
+    session: SlurmSessionResource | None
     pre_deployed_env_path: str | None
     default_skip_payload_upload: bool
     forward_termination: bool
@@ -47,7 +51,6 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     said = from_metadata(context)
     upload = not _skips_upload(arguments, settings)
     beside, cwd = definition_folder(context), Path.cwd()
-    payload = resolve(_payload_path(arguments), beside=beside, cwd=cwd) if upload else _on_target(arguments)
     slurm = None if target.local else settings.slurm
     queue = slurm.defaults() if slurm else SlurmQueueConfig()
     surroundings = Surroundings(
@@ -57,6 +60,12 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         sayings=_sayings(arguments, said, settings),
         as_on_cluster=_as_on_cluster(settings),
         beside=beside,
+        pixi=settings,
+    )
+    payload = (
+        resolve(_payload_path(arguments), beside=beside, cwd=cwd)
+        if upload
+        else _on_target(arguments, surroundings.scripts())
     )
     ask = Ask(
         payload=payload,
@@ -71,8 +80,15 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),
         local=target.local,
-        data=wanted(context, target, _data_base(slurm, settings), resume=arguments.resume_output),
+        data=wanted(context, target, data_base(settings, target), resume=arguments.resume_output),
     )
+    if target.session is not None:
+        if arguments.launcher.programs():
+            raise ConfigurationError(
+                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
+                hint='Use mode="slurm" for this asset, or BashLauncher().',
+            )
+        _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
     name = call_name(
         context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
     )
@@ -83,7 +99,23 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         extras=arguments.extras,
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
+        resource_keys=_keys_of(context, settings),
     )
+
+
+def _tell_what_is_decided(context: Context, asked: Resources, queue: SlurmQueueConfig) -> None:
+    """What the asset wishes of the place where it runs, the session's allocation has decided."""
+    names = decided(asked, queue.resources())
+    if names:
+        context.log.warning(f"Not looked at in a session, whose allocation decides: {', '.join(names)}.")
+
+
+def _keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
+    """Return the names under which the step has resources of our kind."""
+    if is_direct(context):
+        return ()
+    keys = context.op_def.required_resource_keys
+    return tuple(key for key in keys if isinstance(getattr(context.resources, key, None), type(settings)))
 
 
 def definition_folder(context: Context) -> Path | None:
@@ -120,10 +152,6 @@ def _as_on_cluster(settings: Settings) -> bool:
     return settings.local_environment == "same"
 
 
-def _data_base(slurm: SlurmResource | None, settings: Settings) -> str | None:
-    return settings.local_data_base if slurm is None else slurm.data_base
-
-
 def _skips_upload(arguments: Arguments, settings: Settings) -> bool:
     if arguments.skip_payload_upload is not None:
         return arguments.skip_payload_upload
@@ -140,15 +168,19 @@ def _payload_path(arguments: Arguments) -> PathLike | Sequence[str]:
     return arguments.payload_path
 
 
-def _on_target(arguments: Arguments) -> Payload:
-    """Return a payload that lies on the target already."""
+def _on_target(arguments: Arguments, scripts: str | None) -> Payload:
+    """Return a payload that lies on the target already; relative paths begin in ``scripts``, if there is one."""
     path = arguments.remote_payload_path or _payload_path(arguments)
     if not isinstance(path, (str, os.PathLike)):
         return command_on_target(path)
     text = os.fspath(path)
+    if not text.startswith("/") and scripts is not None:
+        text = posixpath.normpath(f"{scripts}/{text}")
     if not text.startswith("/"):
         raise ConfigurationError(
-            f"{text!r} is not an absolute path on the cluster", hint="Nothing is uploaded: say where the payload lies."
+            f"{text!r} is not an absolute path on the cluster",
+            hint="Nothing is uploaded: say where the payload lies, or name an environment that has it under scripts/ "
+            "(pre_deployed_env_path).",
         )
     return Payload("script", entry=text, interpreter=interpreter_of(text, b"", executable=True))
 

@@ -17,16 +17,18 @@ from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.pipes.attendance import run_and_step
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.failure import failure
-from dagster_slurm.pipes.handles import AnyContext, of_step
+from dagster_slurm.pipes.handles import AnyContext, Context, of_step
 from dagster_slurm.pipes.run import run
 from dagster_slurm.resources import targets
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
 from dagster_slurm.resources.asking import call_for
-from dagster_slurm.resources.data import root, slot
+from dagster_slurm.resources.data import data_base, root, slot
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.run_config import SlurmRunConfig
+from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmResource
 from dagster_slurm.resources.variables import filled_in
 
@@ -41,16 +43,21 @@ class ExecutionMode(str, Enum):
 
 
 #: the modes that work in this version
-_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM)
+_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM, ExecutionMode.SLURM_SESSION)
 
 
 class ComputeResource(dg.ConfigurableResource[Any]):
     """Where and how payloads run. Asset code is the same in every mode."""
 
     mode: str = Field(
-        default="local", description='"local": a process beside Dagster. "slurm": one Slurm job per asset.'
+        default="local",
+        description='"local": a process beside Dagster. "slurm": one Slurm job per asset. "slurm-session": assets '
+        "share an allocation.",
     )
     slurm: SlurmResource | None = Field(default=None, description="The cluster; not looked at in local mode.")
+    session: SlurmSessionResource | None = Field(
+        default=None, description="The allocation that assets share in slurm-session mode; not looked at in others."
+    )
     default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
     environment: dg.ResourceDependency[Named | None] = None  # pyright: ignore[reportAssignmentType]
     local_environment: str = Field(
@@ -60,7 +67,18 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     pre_deployed_env_path: str | None = Field(
         default=None, description="Environment on the target: a folder with activate.sh or bin/python."
     )
-    default_skip_payload_upload: bool = Field(default=False, description="Payloads lie on the cluster already.")
+    pack_platform: str | None = Field(default=None, description='Platform of pixi environments: "linux-64".')
+    auto_detect_platform: bool = Field(
+        default=True, description="Pixi environments are packed for the login node's platform; else for this machine's."
+    )
+    cache_inject_globs: list[str] | None = Field(
+        default=None, description="Files that decide whether injected packages are packed anew."
+    )
+    default_skip_payload_upload: bool = Field(
+        default=False,
+        description="Payloads lie on the cluster already: under scripts/ of pre_deployed_env_path, or at absolute "
+        "paths.",
+    )
     local_base: str | None = Field(
         default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
     )
@@ -130,7 +148,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             poll_timeout: seconds after which to give up and cancel the job, time in the queue included. None: never.
             environment: its Python environment: ``"uv"``, :class:`UvEnvironment`, a requirements file, ``"plain"``,
                 ``"auto"``, or an absolute path on the cluster. Else the run config, the asset's metadata
-                (``slurm_environment``) and the resource say.
+                (``slurm_environment``) and the resource say; where nobody does, ``"auto"`` on a cluster.
             resume_output: the next attempt of this call finds in its output folder what the last one left there, as
                 payloads that continue from a checkpoint need it. Else each attempt begins with an empty folder.
             unknown: anything else is an error.
@@ -145,7 +163,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         try:
             _refuse(unknown, self.run)
             settings = filled_in(self)
-            target = settings._target()  # noqa: SLF001 - the same class
+            target = settings._target(context)  # noqa: SLF001 - the same class
             launchpad = config or SlurmRunConfig()
             asked = said_in_call(resources, extra_slurm_opts, resource_requirements, launchpad)
             skips = launchpad.skip_payload_upload or None
@@ -185,8 +203,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             named = slot(asset_key, partition)
             settings = filled_in(self)
             target = settings._target()  # noqa: SLF001 - the same class
-            slurm = None if target.local else settings.slurm
-            return place(root(target, settings.local_data_base if slurm is None else slurm.data_base), named)
+            return place(root(target, data_base(settings, target)), named)
         except DagsterSlurmError as error:
             raise failure(error) from None
 
@@ -198,18 +215,32 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         """
         return _mode(self.mode)
 
-    def _target(self) -> Target:
+    def _target(self, context: AnyContext | None = None) -> Target:
+        """Where payloads run; without a context, the cluster itself and no session on it."""
         mode = _mode(self.mode)
         if mode is ExecutionMode.LOCAL:
             return targets.local(self.local_base)
         if mode not in _AVAILABLE:
             raise ConfigurationError(f"mode={mode.value!r} does not work in this version yet", hint='Use "slurm".')
-        if self.slurm is None:
+        slurm = self.slurm or (self.session.cluster() if self.session and mode is ExecutionMode.SLURM_SESSION else None)
+        if slurm is None:
             raise ConfigurationError(
                 f"mode={mode.value!r} needs a cluster",
                 hint="ComputeResource(mode=..., slurm=SlurmResource(ssh=SSHConnectionResource(host=...))).",
             )
-        return targets.cluster(self.slurm)
+        if mode is ExecutionMode.SLURM_SESSION and context is not None:
+            return self._session_target(slurm, of_step(context))
+        return targets.cluster(slurm)
+
+    def _session_target(self, slurm: SlurmResource, context: Context) -> Target:
+        if self.session is None:
+            raise ConfigurationError(
+                'mode="slurm-session" needs a session',
+                hint='ComputeResource(..., session=SlurmSessionResource(num_nodes=1, time_limit="02:00:00")).',
+            )
+        run, _ = run_and_step(context)
+        needs = (self.default_launcher or BashLauncher()).needs()
+        return targets.in_session(slurm, self.session.ask(slurm, run, needs))
 
 
 def _mode(text: str) -> ExecutionMode:

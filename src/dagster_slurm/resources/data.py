@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
@@ -11,6 +11,8 @@ from dagster_slurm.core.data import Slot, Wanted
 from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.pipes.handles import Context, is_direct
+from dagster_slurm.resources.session import SlurmSessionResource
+from dagster_slurm.resources.slurm import SlurmResource
 from dagster_slurm.resources.surroundings import expanded
 
 #: more partitions than this are not named one by one to a payload
@@ -37,6 +39,22 @@ def wanted(context: Context, target: Target, data_base: str | None, *, resume: b
         needed=data_base is not None,
         resume=resume,
     )
+
+
+class Settings(Protocol):
+    """What the resource says."""
+
+    slurm: SlurmResource | None
+    session: SlurmSessionResource | None
+    local_data_base: str | None
+
+
+def data_base(settings: Settings, target: Target) -> str | None:
+    """Return the folder of results as the user wrote it."""
+    if target.local:
+        return settings.local_data_base
+    slurm = settings.slurm or (settings.session.cluster() if settings.session is not None else None)
+    return slurm.data_base if slurm is not None else None
 
 
 def root(target: Target, data_base: str | None) -> str:

@@ -68,7 +68,23 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         "expanded there.",
     )
     env_base: str | None = Field(
-        default=None, description="Where relative pre_deployed_env_path lie; None: <remote_base>/envs."
+        default=None,
+        description="Folder for environments, and where relative pre_deployed_env_path lie; None: envs in remote_base.",
+    )
+    env_format: str = Field(
+        default="directory",
+        description='"directory": environments are folders of many files. "archive": one file each, which jobs '
+        "unpack on their nodes' own storage.",
+    )
+    env_node_storage: str | None = Field(
+        default=None, description="The nodes' own folder for archives: $TMPDIR, /scratch/local; None: /tmp, /var/tmp."
+    )
+    env_build: str = Field(
+        default="auto",
+        description='Where environments are built: "login", in a small Slurm "job", or "auto": in a job above 1 GB.',
+    )
+    env_build_options: dict[str, Any] = Field(
+        default={}, description='What that job asks for, as sbatch options: {"partition": "serial", "mem": "4G"}.'
     )
     data_base: str | None = Field(
         default=None,

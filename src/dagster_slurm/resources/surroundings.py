@@ -6,14 +6,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from dagster_slurm.core.directives import directive, directives, file_pattern
+from dagster_slurm.core.options import from_options
+from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import AutoEnvironment, Named, parse
-from dagster_slurm.environments.environment import Environment, Prepared, Site
+from dagster_slurm.environments.environment import BuildJob, Environment, Prepared, Site
+from dagster_slurm.environments.pixi import PixiEnvironment
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.errors import ConfigurationError, HostError
 from dagster_slurm.pipes.handles import Context
 from dagster_slurm.resources.slurm import SlurmResource
+
+#: bytes of packages above which a login node is not the place to build them
+_LARGE = 10**9
+#: what a build asks for: uv works with two threads
+_SMALL = Resources(cpus=2, mem="2G", time_limit="01:00:00")
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,14 @@ class Saying:
     deployed: str | None = None
 
 
+class PixiSettings(Protocol):
+    """What holds for pixi environments that say nothing themselves."""
+
+    pack_platform: str | None
+    auto_detect_platform: bool
+    cache_inject_globs: list[str] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """All that matters for the choice.
@@ -42,6 +60,7 @@ class Surroundings:
         sayings: what was said, the strongest first.
         as_on_cluster: whether a payload beside Dagster gets its environment as on the cluster.
         beside: the folder of the file that defines the asset.
+        pixi: what the resource says of pixi environments.
     """
 
     context: Context
@@ -50,6 +69,7 @@ class Surroundings:
     sayings: Sequence[Saying]
     as_on_cluster: bool
     beside: Path | None
+    pixi: PixiSettings
 
     def prepare(self) -> Prepared:
         """Return the environment, made ready for the target; nothing was sent yet.
@@ -60,14 +80,28 @@ class Surroundings:
             HostError: the host never answered, or refuses us.
         """
         environment = self._chosen()
+        if isinstance(environment, AutoEnvironment):
+            environment, why = environment.choose(self._site(""))
+            self.context.log.info(f'environment="auto": {why}.')
         if isinstance(environment, PlainEnvironment | PredeployedEnvironment):
             # nothing is asked of the host for these
             return environment.prepare(self._site(""))
-        site = self._site(self.env_base())
-        if isinstance(environment, AutoEnvironment):
-            environment, why = environment.choose(site)
-            self.context.log.info(f'environment="auto": {why}.')
-        return environment.prepare(site)
+        if isinstance(environment, PixiEnvironment):
+            environment = environment.where_unsaid(
+                self.pixi.pack_platform,
+                self.pixi.cache_inject_globs or (),
+                auto_detect_platform=self.pixi.auto_detect_platform,
+            )
+        return environment.prepare(self._site(self.env_base()))
+
+    def scripts(self) -> str | None:
+        """Return where a pre-deployed environment has its payloads; None if there is no such environment.
+
+        Raises:
+            ConfigurationError: somebody names what does not exist, or two things at once.
+        """
+        chosen = self._chosen()
+        return f"{chosen.path}/scripts" if isinstance(chosen, PredeployedEnvironment) else None
 
     def env_base(self) -> str:
         """Return the folder with environments, as the host understands it."""
@@ -86,7 +120,7 @@ class Surroundings:
                 return PredeployedEnvironment(self._deployed(saying.deployed))
             if saying.environment is not None and (self.as_on_cluster or not self.target.local):
                 return parse(saying.environment)
-        return PlainEnvironment()
+        return PlainEnvironment() if self.target.local else AutoEnvironment()
 
     def _deployed(self, path: str) -> str:
         if not path.startswith(("/", "~", "$")):
@@ -103,6 +137,10 @@ class Surroundings:
             python=python,
             beside=self.beside,
             absent=self._absent,
+            archive=_one_of("env_format", self.slurm.env_format if self.slurm else "directory", "directory", "archive")
+            == "archive",
+            storage=(self.slurm.env_node_storage or "") if self.slurm else "",
+            build_job=build_job(self.slurm, self.target) if self.slurm else None,
         )
 
     def _absent(self, error: HostError) -> None:
@@ -121,3 +159,28 @@ def expanded(path: str, what: str, target: Target) -> str:
     if found is None:
         raise ConfigurationError(f"{what}={path!r} has a variable that is not set on {target.host.name}")
     return str(found)
+
+
+def _one_of(name: str, value: str, *known: str) -> str:
+    if value not in known:
+        raise ConfigurationError(f"{name}={value!r} is not known", hint=f"One of {', '.join(map(repr, known))}.")
+    return value
+
+
+def build_job(slurm: SlurmResource, target: Target) -> BuildJob | None:
+    """Return how to build in a job; what the queue says of account and the like holds for it as well."""
+    where = _one_of("env_build", slurm.env_build, "auto", "login", "job")
+    if where == "login" or not target.scheduler.asks:
+        return None
+    queue = slurm.defaults().resources()
+    inherited = Resources(
+        partition=queue.partition, account=queue.account, qos=queue.qos, reservation=queue.reservation
+    )
+    asked = from_options(slurm.env_build_options).over(_SMALL.over(inherited))
+    own = (directive("job-name", "dagster-slurm-environment"), directive("output", file_pattern("build.log")))
+    return BuildJob(
+        header=(*own, directive("open-mode", "append"), *directives(asked)),
+        submit=tuple(target.scheduler.submit()),
+        queue=target.scheduler.queue,
+        above=0 if where == "job" else _LARGE,
+    )

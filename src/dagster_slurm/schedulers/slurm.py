@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dagster_slurm.core.states import JobState, from_word
 from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import DagsterSlurmError, SubmissionDelayed, SubmissionRefused
+from dagster_slurm.schedulers import step
 from dagster_slurm.schedulers.scheduler import SubmitAnswer
+from dagster_slurm.schedulers.usage import USAGE_FIELDS, used
 
 #: squeue(1): id, state, expected start, nodes, reason, name. What may hold a bar itself comes last.
 _QUEUE_FORMAT = "%i|%T|%S|%N|%r|%j"
@@ -33,6 +35,7 @@ _ACCOUNT_FIELDS = (
     "Submit",
     "Start",
     "End",
+    *USAGE_FIELDS,
 )
 _OUT_OF_MEMORY_CODE = "0:125"
 #: a name is looked up in accounting from this long ago; without a start sacct looks at today only
@@ -48,6 +51,11 @@ _LATER = re.compile(
     re.IGNORECASE,
 )
 _HINTS = (
+    (
+        r"(fetch|establish|resolve)_(config|ctls)|slurm\.conf|DNS SRV",
+        "Slurm is not set up on this machine. Without ssh= (SLURM_EDGE_NODE_HOST) jobs are submitted where Dagster "
+        "runs: name the login node.",
+    ),
     (r"(QOS|Assoc)\w+Limit", "Ask for less: `sacctmgr show qos` and `sacctmgr show assoc user=$USER` list the limits."),
     (r"unrecognized option", "This cluster's sbatch does not know the option: leave it out."),
     (r"invalid --time", 'Write the time as minutes or as "1-12:30:00".'),
@@ -67,24 +75,19 @@ _HINTS = (
 )
 
 
-class Slurm:
-    """Renders Slurm's commands and parses their answers.
+_SQUEUE = ("squeue", "-h", "-r", "--me", "--states=all")
+_SACCT = ("sacct", "-n", "-P", "-S", _SINCE)
 
-    Args:
-        cluster: the one that jobs are submitted to, where a site has several (``--clusters``); every later command
-            needs to name it.
-    """
+
+class Slurm:
+    """Renders Slurm's commands and parses their answers, for the cluster that the host calls its own."""
 
     kind = "slurm"
     asks = True
     # "Requested node configuration is not available" leaves these in queue and accounting (22.05)
     no_job: tuple[tuple[str, str], ...] = (("FAILED", "BadConstraints"), ("FAILED", "None assigned"))
-
-    def __init__(self, cluster: str | None = None) -> None:
-        self._where: tuple[str, ...] = () if cluster is None else ("-M", cluster)
-        self.queue: tuple[str, ...] = (*self._squeue(), "-o", _QUEUE_FORMAT)
-        fields = ",".join(_ACCOUNT_FIELDS)
-        self.accounting: tuple[str, ...] = (*self._sacct(), "-j", "{ids}", "-o", fields)
+    queue: tuple[str, ...] = (*_SQUEUE, "-o", _QUEUE_FORMAT)
+    accounting: tuple[str, ...] = (*_SACCT, "-j", "{ids}", "-o", ",".join(_ACCOUNT_FIELDS))
 
     def submit(self) -> list[str]:
         """Return the command that submits ``job.sh``; everything else stands in the script."""
@@ -93,18 +96,14 @@ class Slurm:
     def find(self, name: str) -> list[list[str]]:
         """Return the look-ups by name, in queue and accounting."""
         return [
-            [*self._squeue(), f"--name={name}", "-o", "%i|%T|%r"],
-            [*self._sacct(), "-X", f"--name={name}", "-o", "JobIDRaw,State,NodeList"],
+            [*_SQUEUE, f"--name={name}", "-o", "%i|%T|%r"],
+            [*_SACCT, "-X", f"--name={name}", "-o", "JobIDRaw,State,NodeList"],
         ]
 
-    def _squeue(self) -> tuple[str, ...]:
-        return ("squeue", *self._where, "-h", "-r", "--me", "--states=all")
-
-    def _sacct(self) -> tuple[str, ...]:
-        return ("sacct", *self._where, "-n", "-P", "-S", _SINCE)
-
     def queue_row(self, lines: Sequence[str], job: str) -> Row | None:
-        """Return the queue's line of a job."""
+        """Return the queue's line of a job, or of the allocation around a step."""
+        if step.is_step(job):
+            return step.queue_row(self.queue_row(lines, step.allocation(job)), job)
         for line in lines:
             fields = line.split("|", 5)
             if len(fields) < 5 or fields[0].strip() != job:
@@ -117,8 +116,13 @@ class Slurm:
         return None
 
     def account_row(self, lines: Sequence[str], job: str) -> Row | None:
-        """Return accounting's lines of a job and its steps as one."""
-        rows = [dict(zip(_ACCOUNT_FIELDS, line.split("|"), strict=False)) for line in lines]
+        """Return accounting's lines of a job and its steps as one; of a step, its own."""
+        rows: list[dict[str, str]] = [dict(zip(_ACCOUNT_FIELDS, line.split("|"), strict=False)) for line in lines]
+        if step.is_step(job):
+            around = self.account_row(lines, step.allocation(job))
+            own = next((row for row in reversed(rows) if row["JobID"] == job), None)
+            code = _exit_code(own.get("ExitCode", "") if own else "")
+            return None if around is None else step.account_row(around, own, job, code)
         whole = next((row for row in reversed(rows) if row["JobID"] == job), None)
         if whole is None or "State" not in whole:
             return None
@@ -130,7 +134,7 @@ class Slurm:
             for row in (whole, *steps)
         )
         peak = max((_kibibytes(step.get("MaxRSS", "")) for step in steps), default=0)
-        facts = {**whole, **({"PeakKiB": str(peak)} if peak else {})}
+        facts = {**whole, **used(whole, steps), **({"PeakKiB": str(peak)} if peak else {})}
         words = whole["State"].split()
         return Row(
             job,
@@ -185,3 +189,17 @@ def _kibibytes(text: str) -> int:
     match = re.match(r"([\d.]+)([KMGT]?)$", text.strip())
     scale = {"": 1 / 1024, "K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
     return int(float(match.group(1)) * scale[match.group(2)]) if match else 0
+
+
+class Step(Slurm):
+    """Steps of an allocation: started by the session's agent, asked about as jobs are."""
+
+    kind = "step"
+
+    def submit(self) -> list[str]:
+        """Nothing to render: the session's agent starts ``job.sh``."""
+        return []
+
+    def find(self, name: str) -> list[list[str]]:  # noqa: ARG002 - the same question to every scheduler
+        """A step is not looked up by its name: what was asked of a session may be asked again."""
+        return []

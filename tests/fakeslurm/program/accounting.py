@@ -43,6 +43,8 @@ FIELDS = (
     "Start",
     "State",
     "Submit",
+    "TRESUsageInAve",
+    "TRESUsageInMax",
     "Timelimit",
     "TimelimitRaw",
     "TotalCPU",

@@ -15,17 +15,19 @@ def where(number: int) -> "tuple[str, int]":
     return os.environ.get("SLURMD_NODENAME", "here"), number * number
 
 
-def worker() -> int:
-    """The process id of a worker of this cluster: nodes of the test cluster share a host."""
+def daemon(name: str) -> int:
+    """The process id of a daemon of this cluster: nodes of the test cluster share a host."""
     mark = f"DAGSTER_SLURM_RUN_DIR={os.environ['DAGSTER_SLURM_RUN_DIR']}".encode()
     for place in Path("/proc").glob("[0-9]*"):
         try:
             words = (place / "cmdline").read_bytes()
-            if b"deploy.worker.Worker" in words and mark in (place / "environ").read_bytes().split(b"\0"):
+            if f"deploy.{name.lower()}.{name}".encode() in words and mark in (place / "environ").read_bytes().split(
+                b"\0"
+            ):
                 return int(place.name)
         except OSError:
             continue
-    raise SystemExit("no worker")
+    raise SystemExit(f"no {name}")
 
 
 with open_dagster_pipes() as pipes:
@@ -43,14 +45,19 @@ with open_dagster_pipes() as pipes:
             "nodes": sorted({node for node, _ in found}),
             "sum": sum(square for _, square in found),
             "master": sc.master,
+            "name": sc.appName,
             "secret_is_set": sc.getConf().get("spark.authenticate", "") == "true",
         }
     )
     Path(pipes.extras["folder"], "begun").touch()
     if what == "fail":
         sys.exit(5)
-    if what == "kill worker":
-        os.kill(worker(), signal.SIGKILL)
+    if what == "kill payload":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "kill driver":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if what in ("kill Worker", "kill Master"):
+        os.kill(daemon(what.split()[1]), signal.SIGKILL)
     if what != "jobs":
         time.sleep(100)
     spark.stop()

@@ -41,6 +41,7 @@ start_master() {
         # its host is what the machine believes to be its name
         web=$(sed -n 's/.*MasterWebUI.* started at http:.*:\([0-9]*\)$/\1/p' "$STATE/master.log")
     done
+    echo "$NODE 127.0.0.1 $web" >"$STATE/dashboard"
     echo "$url http://127.0.0.1:$web" >>"$STATE/address"
 }
 

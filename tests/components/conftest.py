@@ -1,0 +1,3 @@
+from tests.clusters import cluster
+
+__all__ = ["cluster"]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
+from tests.clusters import cluster, make_cluster
+from tests.conformance import rows
+from tests.conformance.driver import Rig
+
+__all__ = ["cluster", "make_cluster"]
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Iterator[Path]:
+    """Where the sockets of shared connections lie: a short path."""
+    folder = Path(tempfile.mkdtemp(prefix="dsls-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _private(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(runtime))
+
+
+@pytest.fixture
+def session(cluster) -> Iterator[Callable[..., Rig]]:
+    """Makes rigs with a session of their own; arguments are those of what it asks for."""
+    with ExitStack() as stack:
+        yield lambda **asked: stack.enter_context(rows.session(cluster, **asked))
+
+
+@pytest.fixture
+def rig(session: Callable[..., Rig]) -> Rig:
+    return session()
+
+
+Make = Callable[..., Any]
