@@ -188,3 +188,22 @@ def test_a_relative_data_base(bench: Bench) -> None:
     compute = bench.compute.model_copy(update={"local_data_base": "results"})
     with pytest.raises(SlurmFailure, match="is not an absolute path"):
         compute.path("a")
+
+
+@BOTH
+def test_extra_files_that_are_too_large(any_bench: Bench, tmp_path: Path) -> None:
+    large = tmp_path / "lar ge.bin"
+    with large.open("wb") as file:
+        file.truncate(100_000_001)
+    failed = any_bench.refused(extra_files=[large])
+    assert "extra_files hold 100 MB" in failed.text
+    assert "rsync -a" in failed.text
+    assert f"'{large}'" in failed.text
+    assert "/data/sent/" in failed.text
+
+
+def test_extra_files_just_within_the_limit(bench: Bench, tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    with large.open("wb") as file:
+        file.truncate(100_000_000)
+    assert bench.run(["test", "-s", "large.bin"], extra_files=[large]).success

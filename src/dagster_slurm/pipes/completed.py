@@ -44,7 +44,7 @@ class CompletedRun(PipesClientCompletedInvocation, tuple[Result, ...]):  # noqa:
                 implicit_materializations=implicit_materializations
             ),
         )
-        return [_with_own(result, self._own) for result in results]
+        return tuple(_with_own(result, self._own) for result in results)
 
     def __init__(self, session: PipesSession, facts: dict[str, Fact], own: OwnFacts | None = None) -> None:
         super().__init__(session, namespaced(facts))  # pyright: ignore[reportUnknownMemberType]

@@ -64,6 +64,7 @@ def publish(order: Dict[str, Any], restart: str) -> None:
         mine, final = os.path.join(partial, output["name"]), os.path.join(root, output["name"])
         files, size = measure(mine)
         if files:
+            _make_parent(root, output)
             swap(root, output["name"], mine)
         inode = os.stat(final).st_ino if os.path.exists(final) else 0
         found.append({"path": final, "name": output["name"], "files": files, "bytes": size, "inode": inode})
@@ -153,6 +154,8 @@ def _make_parent(root: str, output: Dict[str, Any]) -> None:
     marker = os.path.join(asset, PARTITIONS)
     if not output["partition"]:
         os.makedirs(root, exist_ok=True)
+        if os.path.exists(marker) and os.listdir(asset) == [PARTITIONS]:
+            os.unlink(marker)  # no partition ever left anything there
         if os.path.exists(marker):
             raise Fault(
                 "%s holds results of partitions, and %s has none: move that folder away" % (asset, output["text"])

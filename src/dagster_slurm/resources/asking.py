@@ -23,7 +23,7 @@ from dagster_slurm.payloads.resolve import command_on_target, resolve
 from dagster_slurm.pipes.handles import Context, call_name, is_direct
 from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
-from dagster_slurm.resources.data import data_base, wanted
+from dagster_slurm.resources.data import data_base, sending, wanted
 from dagster_slurm.resources.metadata import Said, from_metadata
 from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
@@ -75,7 +75,9 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         force_environment=arguments.force_env_push,
         tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
         environment=check_environment(arguments.extra_env),
-        extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
+        extra_files=tuple(
+            extra_files(arguments.extra_files, beside=beside, cwd=cwd, instead=sending(settings, target))
+        ),
         prelude=tuple(queue.prelude) if slurm else (),
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),

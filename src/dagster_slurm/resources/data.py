@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import dagster as dg
@@ -71,6 +73,24 @@ def root(target: Target, data_base: str | None) -> str:
             f"data_base={data_base!r} is not an absolute path", hint='data_base="$SCRATCH/results", for instance.'
         )
     return expanded(data_base, "data_base", target).rstrip("/") or "/"
+
+
+def sending(settings: Settings, target: Target) -> Callable[[Sequence[Path]], str]:
+    """Return what says how large files get to the data folder."""
+
+    def say(sources: Sequence[Path]) -> str:
+        folder = f"{root(target, data_base(settings, target))}/sent"
+        words = ["rsync", "-a", "--partial", *map(str, sources)]
+        if target.local:
+            return f"Hand the path over instead, in extras; or {shlex.join([*words, f'{folder}/'])}"
+        slurm = settings.slurm or (settings.session.cluster() if settings.session is not None else None)
+        ssh = slurm.ssh if slurm is not None else None
+        if ssh is not None:
+            words[2:2] = ["-e", f"ssh -p {ssh.port}"] if ssh.port else []
+            folder = f"{f'{ssh.user}@' if ssh.user else ''}{ssh.host}:{folder}"
+        return f"{shlex.join([*words, f'{folder}/'])}   Then hand the path there over, in extras."
+
+    return say
 
 
 def slot(asset: Any, partition: str | None) -> Slot:
