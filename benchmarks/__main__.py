@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks import parallel, place, single, watching
+from benchmarks import clusters, environments, parallel, place, sessions, single, together, watching
 from benchmarks.table import Result, render
 from testcluster import Cluster
 
@@ -21,10 +21,16 @@ Measure = Callable[[Cluster, bool], list[Result]]
 #: each is measured on its own; `--quick` leaves out those that take minutes
 ROWS: dict[str, tuple[Measure, bool]] = {
     "noop-slurm": (lambda cluster, quick: single.slurm_noop(cluster, quick=quick), True),
+    "two-components": (lambda cluster, quick: together.two_noops(cluster, quick=quick), True),
     "noop-local": (lambda _, quick: single.local_noop(quick=quick), True),
     "one-process": (lambda cluster, quick: single.in_one_process(cluster, quick=quick), True),
+    "noop-session": (lambda cluster, quick: sessions.noop(cluster, quick=quick), True),
+    "session-process": (lambda cluster, quick: sessions.in_one_process(cluster, quick=quick), True),
     "talking": (lambda cluster, quick: watching.talking(cluster, quick=quick), True),
+    "ray": (lambda cluster, quick: clusters.ray(cluster, quick=quick), False),
+    "spark": (lambda cluster, quick: clusters.spark(cluster, quick=quick), False),
     "queries": (lambda cluster, quick: watching.queries(cluster, quick=quick), False),
+    "environments": (lambda cluster, quick: environments.environments(cluster, quick=quick), False),
     "multiprocess": (lambda cluster, quick: parallel.multiprocess(cluster, quick=quick), False),
     "hundred": (lambda cluster, quick: watching.hundred_quiet(cluster, quick=quick), False),
     "hundred-talking": (lambda cluster, quick: watching.hundred_talking(cluster, quick=quick), False),

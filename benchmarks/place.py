@@ -132,6 +132,9 @@ class Sshd:
         return self._count("Starting session: ")
 
 
+_SCRIPT = "#!/bin/bash\n#SBATCH -p compute -n1 --mem=100 -o log\npython3 payload.py\n: >done.$SLURM_JOB_ID\n"
+
+
 class Raw:
     """The cluster as one uses it by hand: ssh over a shared connection."""
 
@@ -146,9 +149,8 @@ class Raw:
         argv = [*self._ssh, "-o", "ControlMaster=no", self._alias, command]
         return subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
 
-    def prepare(self, folder: str, payload: str) -> None:
+    def prepare(self, folder: str, payload: str, script: str = _SCRIPT) -> None:
         """Lay a batch script into a folder of the home, that runs a Python payload and then makes a file."""
-        script = "#!/bin/bash\n#SBATCH -p compute -n1 --mem=100 -o log\npython3 payload.py\n: >done.$SLURM_JOB_ID\n"
         texts = [("job.sh", script), ("payload.py", payload)]
         writes = [f"printf %s {shlex.quote(text)} >{shlex.quote(name)}" for name, text in texts]
         self.run(f"mkdir -p {folder} && cd {folder} && {' && '.join(writes)}")

@@ -17,6 +17,7 @@
     │   ├── EnvironmentNotBuilt       building the environment on the cluster failed
     │   └── RemoteStorageError        folder missing or unwritable, disk or quota full
     ├── SubmissionRefused             Slurm will not take this job as it is
+    │   ├── HeterogeneousJobRefused   ... nor any other heterogeneous job
     │   └── SubmissionDelayed         ... not now: a limit is reached or the controller does not answer
     └── JobError                      how a job ended, when it did not end well
         ├── PayloadFailed             the payload ended by itself with an exit code that is not 0
@@ -28,6 +29,7 @@
         ├── JobCancelled
         ├── JobPreempted
         ├── NodeFailed
+        ├── ComponentStopped          its job ended a component, or never began it, since another one failed
         ├── WaitedTooLong             poll_timeout is over
         ├── SessionFailed             the allocation of a session ended by itself before it took the work
         ├── JobInterrupted            something stopped the payload and nobody can say what
@@ -156,6 +158,10 @@ class SubmissionRefused(DagsterSlurmError):
     allow_retries = False
 
 
+class HeterogeneousJobRefused(SubmissionRefused):
+    """This cluster takes no heterogeneous jobs."""
+
+
 class SubmissionDelayed(SubmissionRefused):
     """Slurm does not take this job now: a limit is reached, or the controller does not answer."""
 
@@ -225,6 +231,12 @@ class NodeFailed(JobError):
     """A node of the job failed."""
 
     cause = "node_failure"
+
+
+class ComponentStopped(JobError):
+    """The job ended a component, or never began it, because another one failed."""
+
+    cause = "stopped"
 
 
 class WaitedTooLong(JobError):

@@ -8,8 +8,9 @@ from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
 from dagster_slurm.engine.overview import Seen, end, look
 from dagster_slurm.engine.target import Target
-from dagster_slurm.errors import DagsterSlurmError, HostError
-from dagster_slurm.resources.compute import ComputeResource
+from dagster_slurm.errors import ConfigurationError, DagsterSlurmError, HostError
+from dagster_slurm.resources import targets
+from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
 from dagster_slurm.resources.variables import filled_in
 
 #: what can be cancelled; of anything else there is no job, or it is ending
@@ -56,7 +57,7 @@ def build_slurm_orphan_sensor(
 
 def _sweep(context: dg.SensorEvaluationContext, compute: ComputeResource, grace: float) -> str:
     """Cancel orphans; say what was done."""
-    target = filled_in(compute)._target()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of our own resource
+    target = _target(filled_in(compute))
     try:
         hello, _ = target.host.request("hello", within=_PATIENCE, expand=[target.base])
         base = hello["paths"][target.base]
@@ -67,6 +68,16 @@ def _sweep(context: dg.SensorEvaluationContext, compute: ComputeResource, grace:
     orphans = [seen for seen in going_on if _is_orphan(context.instance, seen.run, grace)]
     said = [_end(context, target, seen) for seen in orphans]
     return "; ".join(said) or f"{len(going_on)} jobs go on, none of a run that has ended."
+
+
+def _target(compute: ComputeResource) -> Target:
+    """Return where jobs are: the cluster itself, also where runs share an allocation of it."""
+    if compute.execution_mode() is ExecutionMode.LOCAL:
+        return targets.local(compute.local_base)
+    slurm = compute.slurm or (compute.session.cluster() if compute.session else None)
+    if slurm is None:
+        raise ConfigurationError(f"mode={compute.mode!r} needs a cluster", hint="ComputeResource(slurm=...).")
+    return targets.cluster(slurm)
 
 
 def _is_orphan(instance: dg.DagsterInstance, run_id: str, grace: float) -> bool:

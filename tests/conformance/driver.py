@@ -21,7 +21,7 @@ from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.plan import Place, support
 from dagster_slurm.engine.session_launch import SessionAsk
-from dagster_slurm.engine.sessions import Moved, Session
+from dagster_slurm.engine.sessions import Generation, Moved, Session
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit
 from dagster_slurm.engine.turns import Turns
 from dagster_slurm.engine.units import flags
@@ -158,10 +158,17 @@ class Play:
 
     def _follow(self) -> Verdict:
         while True:
-            self.submitted, look = self._rig.hand_in(self._host, self.launch, self.heard)
-            self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
+            self.submitted, generation = self._rig.hand_in(self._host, self.launch, self.heard)
+            following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
+            self.following = following
+            if self._rig.session is None:
+                return following.verdict()
+            session = self._rig.session_of(self._host)
+            look = partial(_look, session.watch(generation), following)
             with contextlib.suppress(Moved):
-                return self.following.verdict(on_tick=partial(look, self.following) if look else None)
+                verdict = following.verdict(on_tick=look)
+                session.refuse_what_never_began(generation, following.tracked)
+                return verdict
 
     def _run(self) -> None:
         begun = time.monotonic()
@@ -176,6 +183,10 @@ class Play:
             self._played = Played(verdict, self.heard, tracked, self.submitted, self.launch, seconds)
         except BaseException as error:  # noqa: BLE001 - handed to the test's thread
             self._error = error
+
+
+def _look(watch: Callable[[Tracked], None], following: Following) -> None:
+    watch(following.tracked)
 
 
 @dataclass
@@ -202,7 +213,7 @@ class Rig:
     backstage: Any = None
     resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
     session: SessionAsk | None = None
-    _hosts: list[Host] = field(default_factory=list[Host])
+    hosts: list[Host] = field(default_factory=list[Host])
     _sessions: dict[Host, Session] = field(default_factory=dict[Host, Session])
 
     @property
@@ -212,7 +223,7 @@ class Rig:
     @property
     def host(self) -> Host:
         """The host, as this process sees it."""
-        return self._hosts[0] if self._hosts else self.another_host()
+        return self.hosts[0] if self.hosts else self.another_host()
 
     def session_of(self, host: Host) -> Session:
         """The session, as the process with this host sees it."""
@@ -228,21 +239,19 @@ class Rig:
             self.session_of(host).leave("run", "step", [])
             until(lambda: not self.session_of(host).followed)
 
-    def hand_in(self, host: Host, launch: Launch, heard: Heard) -> tuple[Submitted, Callable[[Following], None] | None]:
-        """Submit a launch, or hand it to the session; return also what looks after it."""
+    def hand_in(self, host: Host, launch: Launch, heard: Heard) -> tuple[Submitted, Generation | None]:
+        """Submit a launch, or hand it to the session; return also which allocation has it."""
         if self.session is None:
             return submit(host, self.scheduler, launch, heard), None
         session = self.session_of(host)
         asked = flags(launch.spec.key, launch.spec.resources, launch.spec.key.run_id, launch.spec.key.step_key)
-        submitted, generation = session.submit(launch, Place(launch.base), asked, heard)
-        look = session.watch(generation)
-        return submitted, lambda following: look(following.tracked)
+        return session.submit(launch, Place(launch.base), asked, heard)
 
     def another_host(self) -> Host:
         """The host, as another process would see it."""
         turns = self.turns() if self.turns else None
-        self._hosts.append(Host(self.transport(), self.scheduler, turns))
-        return self._hosts[-1]
+        self.hosts.append(Host(self.transport(), self.scheduler, turns))
+        return self.hosts[-1]
 
     def launch(
         self,
@@ -284,7 +293,7 @@ class Rig:
         return self.begin(*command, **options).result(timeout)
 
     def close(self) -> None:
-        for host in self._hosts:
+        for host in self.hosts:
             host.close()
 
 

@@ -13,6 +13,7 @@ from dagster_slurm.core.states import from_word
 from dagster_slurm.core.tracker import Row, Tracked
 from dagster_slurm.core.verdict import Cause, Verdict
 from dagster_slurm.errors import (
+    ComponentStopped,
     JobCancelled,
     JobError,
     JobInterrupted,
@@ -50,6 +51,7 @@ CASES: dict[str, tuple[type[JobError], dict[str, Any], list[str]]] = {
     "node_failure": (NodeFailed, {}, ["exclude="]),
     "interrupted": (JobInterrupted, {"exit": Exit(0, 0, signalled=True, time=20.0, signals=("TERM",))}, ["SIGTERM"]),
     "lost": (JobLost, {"exit": None}, ["who said so", "remote_base"]),
+    "stopped": (ComponentStopped, {}, ["was not started", "on_failure"]),
 }
 
 

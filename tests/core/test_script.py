@@ -60,6 +60,16 @@ SPECS = {
         meter=METER,
         sync=True,
     ),
+    "together": RunSpec(
+        key=KEY,
+        paths=RunPaths("/base/runs/r/s/c.0"),
+        command=("bash", "/store/components.sh"),
+        blocks=(
+            Resources(partition="compute", cpus=1, mem="100M", time_limit=30, signal_before_timeout="USR1@60"),
+            Resources(partition="gpu", nodes=2, gpus_per_node=4, time_limit=20, options={"ntasks-per-node": 2}),
+        ),
+    ),
+    "component": RunSpec(key=KEY, paths=RunPaths("/base/runs/r/s/c.0/components/a"), command=("true",), group=1),
     "odd": RunSpec(
         key=LaunchKey("run", "weird[2024-01-01|é]", "x y.0"),
         paths=RunPaths('/home/ada/it\'s a "base" $HOME %j #1 \\'),
@@ -116,8 +126,9 @@ def test_directives_stand_where_sbatch_reads_them(name: str) -> None:
     assert lines[0] == "#!/bin/bash"
     asked = [number for number, line in enumerate(lines) if line.startswith("#SBATCH ")]
     assert asked == list(range(1, len(asked) + 1))
-    names = [line.split()[1].split("=")[0] for line in lines if line.startswith("#SBATCH ")]
-    assert len(names) == len(set(names)), "of two such options the last alone would count"
+    for block in "\n".join(lines).split("#SBATCH hetjob"):
+        names = [line.split()[1].split("=")[0] for line in block.split("\n") if line.startswith("#SBATCH ")]
+        assert len(names) == len(set(names)), "of two such options the last alone would count"
 
 
 def test_no_secret_stands_in_the_script() -> None:
@@ -140,7 +151,7 @@ def test_the_body_names_nothing_as_a_user_might() -> None:
     assert functions
     assert all(name.startswith("_ds_") for name in functions)
     heads = re.findall(r"(?m)^(\w+)=", head(rendered("full")))
-    assert len(heads) == 13
+    assert len(heads) == 12
     assert all(name.startswith("_ds_") for name in heads)
 
 

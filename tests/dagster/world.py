@@ -15,6 +15,7 @@ from dagster_slurm import (
     SlurmResource,
     SSHConnectionResource,
 )
+from dagster_slurm.managers import HetJobComponent
 
 
 class Plan(dg.Config):
@@ -52,6 +53,16 @@ def parted(context: dg.AssetExecutionContext, config: Plan):
     return run(context, config)
 
 
+@dg.asset(required_resource_keys=KEYS)
+def pair(context: dg.AssetExecutionContext, config: Plan):
+    """The payload twice, as components of one job."""
+    compute: ComputeResource = getattr(context.resources, config.where)
+    components = [
+        HetJobComponent(component_id=name, payload_path=config.payload, extras=config.extras) for name in ("one", "two")
+    ]
+    return compute.run_heterogeneous(context=context, components=components)
+
+
 def resources() -> dict[str, ComputeResource]:
     ssh = SSHConnectionResource.from_env() if os.environ.get("SLURM_EDGE_NODE_HOST") else None
     slurm = SlurmResource(ssh=ssh, queue=SlurmQueueConfig(partition="compute", mem="100M", time_limit="00:10:00"))
@@ -66,10 +77,16 @@ def job(names: str, executor: dg.ExecutorDefinition) -> Any:
     return dg.define_asset_job(f"{names}_{executor.name}", selection=JOBS[names], executor_def=executor)
 
 
-JOBS = {"plain": ["plain"], "patient": ["patient"], "both": ["plain", "patient"], "parted": ["parted"]}
+JOBS = {
+    "plain": ["plain"],
+    "patient": ["patient"],
+    "both": ["plain", "patient"],
+    "parted": ["parted"],
+    "pair": ["pair"],
+}
 EXECUTORS = (dg.in_process_executor, dg.multiprocess_executor)
 defs = dg.Definitions(
-    assets=[plain, patient, parted],
+    assets=[plain, patient, parted, pair],
     jobs=[job(names, executor) for names in JOBS for executor in EXECUTORS],
     resources=resources(),
 )

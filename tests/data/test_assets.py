@@ -185,7 +185,7 @@ def test_what_names_no_result(bench: Bench, key: Any, partition: Any, says: str)
 
 
 def test_a_relative_data_base(bench: Bench) -> None:
-    compute = bench.compute.model_copy(update={"local_data_base": "results"})
+    compute = bench.compute.model_copy(update={"data_base": "results"})
     with pytest.raises(SlurmFailure, match="is not an absolute path"):
         compute.path("a")
 

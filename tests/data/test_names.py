@@ -68,34 +68,34 @@ def test_plain_names_stay_as_they_are() -> None:
 
 
 def test_variables() -> None:
-    wanted = Wanted(outputs=(Slot(("c",)),), inputs=(Slot(("raw", "daily-x"), "p"),))
-    assert input_variables(wanted, "/d")[f"{INPUT}_RAW_DAILY_X"] == "/d/raw+daily-x/p"
-    told = extras(wanted, "/d", "/run")
+    wanted = Wanted("/d", outputs=(Slot(("c",)),), inputs=(Slot(("raw", "daily-x"), "p"),))
+    assert input_variables(wanted)[f"{INPUT}_RAW_DAILY_X"] == "/d/raw+daily-x/p"
+    told = extras(wanted, "/run")
     assert told[OUTPUT] == told[f"{OUTPUT}_C"] == told[OUTPUTS]["c"] == "/run/output/c"
     assert told[INPUTS] == {"raw/daily-x": "/d/raw+daily-x/p"}
 
 
 def test_several_partitions_are_a_folder_and_named_one_by_one() -> None:
-    wanted = Wanted(inputs=(Slot(("a",), "1"), Slot(("a",), "2")))
-    assert input_variables(wanted, "/d")[f"{INPUT}_A"] == "/d/a"
-    assert extras(wanted, "/d", "/run")[INPUTS] == {"a": {"1": "/d/a/1", "2": "/d/a/2"}}
+    wanted = Wanted("/d", inputs=(Slot(("a",), "1"), Slot(("a",), "2")))
+    assert input_variables(wanted)[f"{INPUT}_A"] == "/d/a"
+    assert extras(wanted, "/run")[INPUTS] == {"a": {"1": "/d/a/1", "2": "/d/a/2"}}
 
 
 def test_a_variable_that_two_would_share_is_not_set() -> None:
-    wanted = Wanted(inputs=(Slot(("a", "b")), Slot(("a_b",))))
-    assert f"{INPUT}_A_B" not in input_variables(wanted, "/d")
+    wanted = Wanted("/d", inputs=(Slot(("a", "b")), Slot(("a_b",))))
+    assert f"{INPUT}_A_B" not in input_variables(wanted)
     assert "a/b and a_b" in remarks(wanted)[0]
-    assert extras(wanted, "/d", "/run")[INPUTS] == {"a/b": "/d/a+b", "a_b": "/d/a_b"}
+    assert extras(wanted, "/run")[INPUTS] == {"a/b": "/d/a+b", "a_b": "/d/a_b"}
 
 
 def test_the_next_attempt_writes_elsewhere_unless_it_continues() -> None:
     def partial(key: LaunchKey, *, resume: bool) -> str:
-        return json.loads(order(Wanted(resume=resume), "/d", key, late=False))["partial"]
+        return json.loads(order(Wanted("/d", resume=resume), key))["partial"]
 
     first = LaunchKey("run", "step", "call", 0)
     assert partial(first, resume=False) != partial(KEY, resume=False)
     assert partial(first, resume=True) == partial(KEY, resume=True)
-    earlier = json.loads(order(Wanted(), "/d", KEY, late=False))["earlier"]
+    earlier = json.loads(order(Wanted("/d"), KEY))["earlier"]
     assert earlier == [partial(LaunchKey("run", "step", "call", n), resume=False) for n in (0, 1)]
 
 

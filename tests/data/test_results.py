@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from dagster_slurm.remote import cleaning, results
 from tests.core.rundirs import RunDirectory
 
 PROGRAM = (sys.executable, "-I", "-S", results.__file__)
-A = Wanted(outputs=(Slot(("a",)),))
+A = Wanted("", outputs=(Slot(("a",)),))
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Place:
         run = RunDirectory(
             self.top / "base" / "runs" / "r" / "s" / f"run {self.number}", "bash", "-c", script, data=PROGRAM, **more
         )
-        (run.path / "data.json").write_text(order(wanted, str(self.root), key, late=False))
+        (run.path / "data.json").write_text(order(replace(wanted, root=str(self.root)), key))
         return run
 
     def text(self, name: str) -> str:
@@ -107,7 +107,7 @@ def test_an_empty_output_replaces_nothing(data: Place) -> None:
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_job_that_is_started_again(data: Place, resume: bool) -> None:
-    wanted = Wanted(outputs=A.outputs, resume=resume)
+    wanted = Wanted("", outputs=A.outputs, resume=resume)
     run = data.run('ls "$DAGSTER_SLURM_OUTPUT_DIR"; echo 1 >"$DAGSTER_SLURM_OUTPUT_DIR/$DAGSTER_SLURM_RESTART"', wanted)
     script = (run.path / "job.sh").read_text()
     # the first start is not to come to its result
@@ -125,7 +125,7 @@ def test_a_job_that_is_started_again(data: Place, resume: bool) -> None:
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_the_next_attempt(data: Place, resume: bool) -> None:
-    wanted = Wanted(outputs=A.outputs, resume=resume)
+    wanted = Wanted("", outputs=A.outputs, resume=resume)
     assert data.run('echo >"$DAGSTER_SLURM_OUTPUT_DIR/first"; exit 1', wanted, attempt=0).run() == 1
     assert data.run('echo >"$DAGSTER_SLURM_OUTPUT_DIR/second"', wanted, attempt=1).run() == 0
     found = sorted(path.name for path in (data.root / "a").iterdir())
@@ -155,7 +155,7 @@ def test_a_reader_too_brings_back_what_a_killed_job_moved_aside(data: Place) -> 
     data.run('echo old >"$DAGSTER_SLURM_OUTPUT_DIR/f"').run()
     (data.root / "@previous").mkdir()
     (data.root / "a").rename(data.root / "@previous" / "a")
-    reader = data.run("true", Wanted(outputs=(Slot(("b",)),), inputs=A.outputs))
+    reader = data.run("true", Wanted("", outputs=(Slot(("b",)),), inputs=A.outputs))
     assert reader.run() == 0
     assert data.text("a/f") == "old\n"
 
@@ -185,8 +185,8 @@ def test_many_at_once_leave_one_whole_result(data: Place) -> None:
 @pytest.mark.parametrize("first", [Slot(("a",)), Slot(("a",), "p")])
 def test_an_asset_with_and_without_partitions_is_not_mixed(data: Place, first: Slot) -> None:
     second = Slot(("a",)) if first.partition else Slot(("a",), "p")
-    data.run('echo 1 >"$DAGSTER_SLURM_OUTPUT_DIR/f"', Wanted(outputs=(first,))).run()
-    run = data.run('echo 2 >"$DAGSTER_SLURM_OUTPUT_DIR/f"', Wanted(outputs=(second,)))
+    data.run('echo 1 >"$DAGSTER_SLURM_OUTPUT_DIR/f"', Wanted("", outputs=(first,))).run()
+    run = data.run('echo 2 >"$DAGSTER_SLURM_OUTPUT_DIR/f"', Wanted("", outputs=(second,)))
     assert run.run() == 66
     ended = run.record.exit
     assert ended is not None
@@ -196,13 +196,13 @@ def test_an_asset_with_and_without_partitions_is_not_mixed(data: Place, first: S
 
 def test_partitions_do_not_touch_each_other(data: Place) -> None:
     for name in ("x/y", "x y", "..", "é"):
-        wanted = Wanted(outputs=(Slot(("a",), name),))
+        wanted = Wanted("", outputs=(Slot(("a",), name),))
         assert data.run(f'echo "{name}" >"$DAGSTER_SLURM_OUTPUT_DIR/f"', wanted).run() == 0
     assert sorted(path.read_text().strip() for path in (data.root / "a").glob("*/f")) == ["..", "x y", "x/y", "é"]
 
 
 def test_each_asset_its_own(data: Place) -> None:
-    wanted = Wanted(outputs=(Slot(("a",)), Slot(("b", "c"))))
+    wanted = Wanted("", outputs=(Slot(("a",)), Slot(("b", "c"))))
     run = data.run('echo 1 >"$DAGSTER_SLURM_OUTPUT_DIR_A/f"; echo ${DAGSTER_SLURM_OUTPUT_DIR-none}', wanted)
     assert run.run() == 0
     assert run.stdout == "none\n"
@@ -211,7 +211,7 @@ def test_each_asset_its_own(data: Place) -> None:
 
 
 def test_a_missing_input_is_named(data: Place) -> None:
-    run = data.run('cat "$DAGSTER_SLURM_INPUT_X/f"', Wanted(outputs=A.outputs, inputs=(Slot(("x",), "1"),)))
+    run = data.run('cat "$DAGSTER_SLURM_INPUT_X/f"', Wanted("", outputs=A.outputs, inputs=(Slot(("x",), "1"),)))
     assert run.run() == 1
     assert f"nothing lies at {data.root}/x/1 (x, partition '1')" in run.text("stderr.0")
 
@@ -228,14 +228,15 @@ def test_a_data_folder_that_cannot_be_made(data: Place) -> None:
     assert run.stdout == ""
 
 
-@pytest.mark.parametrize("needed", [False, True])
-def test_a_node_without_python(data: Place, needed: bool) -> None:
+def test_a_node_without_python(data: Place) -> None:
     run = data.run("echo ran")
     text = (run.path / "job.sh").read_text().replace(sys.executable, "/no/such/python")
-    text = text.replace("_ds_data_needed=\n", f"_ds_data_needed={'1' if needed else ''}\n")
     (run.path / "job.sh").write_text(text)
-    assert run.run() == (66 if needed else 0)
-    assert run.stdout == ("" if needed else "ran\n")
+    assert run.run() == 66
+    assert run.stdout == ""
+    ended = run.record.exit
+    assert ended is not None
+    assert "/no/such/python was not found" in ended.text
 
 
 @pytest.fixture

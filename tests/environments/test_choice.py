@@ -16,6 +16,7 @@ from dagster_slurm.environments.prefix import CommandPrefix
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
 from dagster_slurm.environments.uv import UvEnvironment
 from dagster_slurm.errors import ConfigurationError
+from tests.environments.conftest import write
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,46 @@ def test_auto_says_which_rule_chose(site: Site, project: Path, tmp_path: Path) -
     chosen, why = AutoEnvironment().choose(replace(site, beside=None, cwd=Path("/")))
     assert chosen == PlainEnvironment()
     assert why == "no pixi.lock or uv.lock beside the asset or above it, so payloads run with python3"
+
+
+def chosen(site: Site, folder: Path) -> tuple[object, str]:
+    return AutoEnvironment().choose(replace(site, beside=folder, cwd=folder))
+
+
+def test_auto_finds_a_pixi_table(site: Site, tmp_path: Path) -> None:
+    manifest = write(tmp_path / "a" / "pyproject.toml", "[tool.pixi.workspace]\nchannels = []\n")
+    write(tmp_path / "a" / "uv.lock", "")
+    environment, why = chosen(site, manifest.parent)
+    assert environment == PixiEnvironment(project=manifest.parent)
+    assert why == f"{manifest} is a pixi project, so pixi-pack packs"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ('"plain"', PlainEnvironment()),
+        ('{ uv = { groups = ["train"] } }', UvEnvironment(groups=("train",))),
+        ('"/shared/env"', PredeployedEnvironment("/shared/env")),
+    ],
+)
+def test_auto_hears_the_project(site: Site, tmp_path: Path, said: str, meant: object) -> None:
+    file = write(tmp_path / "a" / "pyproject.toml", f"[tool.dagster-slurm]\nenvironment = {said}\n")
+    write(tmp_path / "a" / "uv.lock", "")
+    environment, why = chosen(site, file.parent)
+    expected = replace(meant, project=file.parent) if isinstance(meant, UvEnvironment) else meant
+    assert environment == expected
+    assert why.startswith(f"[tool.dagster-slurm] in {file} says ")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[tool.dagster-slurm]\nenvironment = "uvx"\n', r'Did you mean "uv"\?'),
+        ("[tool.dagster-slurm]\nenvironment = 7\n", "is no environment"),
+        ("[tool.dagster-slurm\n", "is damaged"),
+    ],
+)
+def test_auto_and_a_project_that_says_nonsense(site: Site, tmp_path: Path, text: str, why: str) -> None:
+    write(tmp_path / "a" / "pyproject.toml", text)
+    with pytest.raises(ConfigurationError, match=why):
+        chosen(site, tmp_path / "a")

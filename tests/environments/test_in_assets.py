@@ -1,6 +1,8 @@
 """Environments of assets: who decides, what a job notices, and what the next run mends."""
 
 import os
+import runpy
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,3 +153,74 @@ def test_a_wrong_python_is_said_before_anything_is_sent(tmp_path: Path, project:
     environment = UvEnvironment(project=project, python="3.4")
     text = failure(materialize(ComputeResource(mode="slurm", slurm=slurm), tmp_path, environment=environment))
     assert "has no Python 3.4; nothing was sent" in text
+
+
+DEFINITIONS = """
+import dagster as dg
+from dagster_slurm import ComputeResource
+
+@dg.asset
+def probe(context: dg.AssetExecutionContext, compute: ComputeResource):
+    return compute.run(context=context, payload_path="payload/main.py")
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore:.*dagster_run")  # Dagster's own, for nested resources
+def test_on_a_cluster_auto_is_the_default(tmp_path: Path, project: Path, slurm: SlurmResource) -> None:
+    # this file's own project says "plain"
+    compute = ComputeResource(mode="slurm", slurm=slurm)
+    assert reported(materialize(compute, tmp_path))["python"] == "/usr/bin/python3"
+    write(project / "src" / "payload" / "main.py", PAYLOAD)
+    probe = runpy.run_path(str(write(project / "src" / "definitions.py", DEFINITIONS)))["probe"]
+    found = reported(dg.materialize([probe], resources={"compute": compute}, raise_on_error=False))
+    assert "/envs/built/" in found["python"]
+
+
+# --- payloads that lie with their environment
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Path:
+    """A pre-deployed environment with a payload."""
+    folder = tmp_path / "base" / "envs" / "weather"
+    write(folder / "activate.sh", f"export DEPLOYED=yes PATH={shlex.quote(str(folder / 'bin'))}:$PATH\n")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(sys.executable)  # a machine's own may be called python3 only
+    text = "import os\nfrom dagster_pipes import open_dagster_pipes\nwith open_dagster_pipes() as pipes:\n"
+    write(
+        folder / "scripts" / "sub" / "main.py",
+        text + '    pipes.report_asset_materialization({"x": os.environ["DEPLOYED"]})\n',
+    )
+    return folder
+
+
+@pytest.mark.parametrize("path", ["sub/main.py", "absolute"])
+def test_payloads_under_scripts(tmp_path: Path, deployed: Path, path: str) -> None:
+    compute = ComputeResource(
+        mode="local",
+        local_base=str(tmp_path / "base"),
+        pre_deployed_env_path="weather",
+        default_skip_payload_upload=True,
+    )
+    payload = str(deployed / "scripts" / "sub" / "main.py") if path == "absolute" else path
+
+    @dg.asset
+    def probe(context: dg.AssetExecutionContext, compute: ComputeResource) -> Any:
+        return compute.run(context=context, payload_path=payload)
+
+    result = dg.materialize([probe], resources={"compute": compute}, raise_on_error=False)
+    assert reported(result)["x"] == "yes"
+    assert not [bundle for bundle in (tmp_path / "base" / "store").iterdir() if (bundle / "main.py").exists()]
+
+
+def test_a_relative_payload_without_such_an_environment(tmp_path: Path) -> None:
+    compute = ComputeResource(mode="local", local_base=str(tmp_path / "base"), default_skip_payload_upload=True)
+
+    @dg.asset
+    def probe(context: dg.AssetExecutionContext, compute: ComputeResource) -> Any:
+        return compute.run(context=context, payload_path="main.py")
+
+    text = failure(dg.materialize([probe], resources={"compute": compute}, raise_on_error=False))
+    assert "'main.py' is not an absolute path on the cluster" in text
+    assert "under scripts/" in text

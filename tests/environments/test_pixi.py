@@ -7,6 +7,7 @@ documented layout: ``env/`` and ``activate.sh``, which names the place it was un
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,22 @@ def test_a_pack_command_of_the_asset(
     reported(materialize(local, tmp_path, metadata={"slurm_pack_cmd": command}))
     (share,) = (tmp_path / "base" / "envs" / "built").glob("*/env/share/packed")
     assert share.read_text().strip() == "default linux-64"
+
+
+def test_what_the_resource_says_holds_where_the_environment_says_nothing() -> None:
+    said = PixiEnvironment(platform="osx-arm64", cache_inject_globs=["a"])
+    assert said.where_unsaid("linux-64", ["b"], auto_detect_platform=True).platform == "osx-arm64"
+    unsaid = PixiEnvironment().where_unsaid("linux-aarch64", ["b"], auto_detect_platform=False)
+    assert unsaid == PixiEnvironment(platform="linux-aarch64", cache_inject_globs=("b",), auto_detect_platform=False)
+
+
+def test_this_machines_platform_without_asking(site: Site, pixi: Path) -> None:
+    class Silent:
+        name = "nobody"
+
+        def __getattr__(self, name: str) -> None:
+            raise AssertionError("somebody asked the host")
+
+    unasked = replace(site, agent=Silent())  # pyright: ignore[reportArgumentType]
+    environment = PixiEnvironment(project=pixi, auto_detect_platform=False).prepare(unasked)
+    assert environment.platform == "linux-64"

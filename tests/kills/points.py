@@ -66,7 +66,7 @@ def deadly_agents(point: str, marker: str) -> None:
     }
     modules = channel.agent_modules()
     name, source = modules[-1]
-    channel.agent_modules = lambda: [*modules[:-1], (name, source + more)]
+    channel.agent_modules = lambda *_: [*modules[:-1], (name, source + more)]
 
 
 class Deaths(Tap):

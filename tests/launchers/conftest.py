@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from dagster_slurm import ComputeResource, Resources, SlurmQueueConfig, SlurmResource, SSHConnectionResource
+from dagster_slurm.environments.choice import Named
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.pipes.failure import SlurmFailure
 from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
@@ -76,6 +77,7 @@ class Stage:
         resources: Resources,
         *,
         variables: Mapping[str, str] | None = None,
+        environment: Named | None = None,
         **extras: Any,
     ) -> Outcome:
         """Materialize an asset with this payload, to its end."""
@@ -89,6 +91,7 @@ class Stage:
                     payload_path=PAYLOADS / payload if isinstance(payload, str) else payload,
                     launcher=launcher,
                     resources=resources,
+                    environment=environment,
                     extras={"folder": str(self.shared), **extras},
                     # for packages that a test puts there
                     extra_env={"PYTHONPATH": str(self.shared), **(variables or {})},

@@ -86,7 +86,7 @@ def older_spark() -> Path:
 
 
 def torch() -> Path:
-    return environment("torch", "torch==2.13.0", pip=True)
+    return environment("torch", "torch==2.13.0", "numpy", pip=True)
 
 
 def mpi() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +21,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dagster_slurm import BashLauncher, Resources
+from dagster_slurm import BashLauncher, RayLauncher, Resources, SparkLauncher
 from dagster_slurm.cli import main
 from dagster_slurm.engine.tunnel import Tunnel
 from dagster_slurm.errors import RequestFailed
 from dagster_slurm.transport.local import LocalTransport
 from dagster_slurm.transport.ssh.transport import SSHTransport
 from testcluster import Cluster
-from tests.launchers.conftest import Stage, local_stage
-
-pytestmark = pytest.mark.cluster
+from tests.launchers import environments
+from tests.launchers.conftest import Stage, local_stage, real_stage
 
 ONE = Resources(cpus=1)
 
@@ -54,6 +55,7 @@ def page(port: int, path: str) -> bytes:
         return answer.read()
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_pages_arrive_through_a_tunnel(slurm: Stage, host: str) -> None:
     with running(slurm, host) as job:
@@ -71,6 +73,7 @@ def test_pages_arrive_through_a_tunnel(slurm: Stage, host: str) -> None:
         assert not serving.is_alive()
 
 
+@pytest.mark.cluster
 def test_the_end_of_the_job_ends_the_tunnel(slurm: Stage) -> None:
     with running(slurm) as job:
         tunnel = Tunnel(transport(slurm), job)
@@ -78,6 +81,7 @@ def test_the_end_of_the_job_ends_the_tunnel(slurm: Stage) -> None:
     tunnel.close()
 
 
+@pytest.mark.cluster
 def test_what_is_not_there_is_said(slurm: Stage) -> None:
     for job, text in (
         ("99999999", "Slurm knows no job 99999999"),
@@ -95,6 +99,7 @@ def steps(stage: Stage, job: str) -> list[str]:
     return [step for step in listed if re.search(r"\.\d+$", step)]
 
 
+@pytest.mark.cluster
 def test_where_the_site_forbids_ssh_a_step_of_the_job_leads_there(slurm: Stage) -> None:
     with running(slurm) as job:
         tunnel = Tunnel(transport(slurm), job)
@@ -125,6 +130,7 @@ def jumps(cluster: Cluster) -> Iterator[None]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("jumps")
 def test_where_ssh_leads_to_nodes_it_is_the_way(slurm: Stage) -> None:
     with running(slurm) as job:
@@ -135,6 +141,7 @@ def test_where_ssh_leads_to_nodes_it_is_the_way(slurm: Stage) -> None:
         tunnel.close()
 
 
+@pytest.mark.cluster
 def test_the_command(cluster: Cluster, slurm: Stage) -> None:
     with (
         running(slurm) as job,
@@ -152,6 +159,46 @@ def test_the_command(cluster: Cluster, slurm: Stage) -> None:
         assert second == "If it asks for a token: sesame\n"
         assert page(int(port[1]), "/x").startswith(b"/x\n")
         process.terminate()
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_rays_own_dashboard(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    with real_stage(cluster, capsys, environments.ray_with_dashboard()) as stage:
+        asked = Resources(nodes=2, cpus=2, mem=2500)
+        result = stage.begin("ray_tasks.py", RayLauncher(dashboard=True), asked, what="wait")
+        stage.wait_for("begun")
+        (state,) = stage.base.glob("base/runs/*/*/*/ray.0")
+        tunnel = Tunnel(transport(stage), str(state.parent))
+        threading.Thread(target=tunnel.serve, daemon=True).start()
+        assert b"Ray" in page(tunnel.port, "/")
+        question = urllib.request.Request(
+            f"http://127.0.0.1:{tunnel.port}/nodes?view=summary",
+            headers={"Authorization": f"Bearer {tunnel.dashboard.token}"},
+        )
+        with urllib.request.urlopen(question, timeout=20) as answer:
+            assert len(json.loads(answer.read())["data"]["summary"]) == 2
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            page(tunnel.port, "/nodes?view=summary")
+        tunnel.close()
+        stage.cancel()
+        assert "was cancelled" in result().error
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_the_page_of_sparks_master(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    with real_stage(cluster, capsys, environments.spark()) as stage:
+        asked = Resources(nodes=2, cpus=2, mem=2000)
+        result = stage.begin("spark_jobs.py", SparkLauncher(), asked, what="wait")
+        stage.wait_for("begun")
+        (state,) = stage.base.glob("base/runs/*/*/*/spark.0")
+        tunnel = Tunnel(transport(stage), str(state.parent))
+        threading.Thread(target=tunnel.serve, daemon=True).start()
+        assert json.loads(page(tunnel.port, "/json/"))["aliveworkers"] == 2
+        tunnel.close()
+        stage.cancel()
+        assert "was cancelled" in result().error
 
 
 def test_a_run_of_local_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,9 @@ def kept(stage: Stage, launcher: ClusterLauncher) -> str:
 
 FRAMEWORKS = [
     pytest.param(RayLauncher(), "ray_tasks.py", environments.ray, id="ray"),
-    pytest.param(SparkLauncher(num_executors=2), "spark_jobs.py", environments.spark, id="spark"),
+    pytest.param(
+        SparkLauncher(num_executors=2), "spark_jobs.py", environments.spark, id="spark", marks=pytest.mark.slow
+    ),
 ]
 
 

@@ -22,7 +22,7 @@ from tests.launchers.conftest import PAYLOADS, REAL, Stage, local_stage, real_st
 TWO = Resources(nodes=2, cpus=2, mem=2000)
 
 
-@pytest.fixture(params=["local", REAL])
+@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.slow), REAL])
 def stage(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
     if request.param == "local":
         with traces.none_left(tmp_path):

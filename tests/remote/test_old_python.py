@@ -84,5 +84,5 @@ def test_the_agent_runs_a_payload(rig: Rig) -> None:
         assert played.heard.said == {0: b"message"}
         assert played.tracked.record.usage is not None
     finally:
-        for host in rig._hosts:
+        for host in rig.hosts:
             host.close()

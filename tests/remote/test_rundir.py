@@ -150,7 +150,7 @@ FILES: list[rundir.StagedFile] = [("job.sh", 0o700, b"job"), ("env.sh", 0o600, b
 class TestStage:
     def test_a_fresh_directory_is_private_and_whole(self, tmp_path: Path) -> None:
         run = tmp_path / "runs" / "r" / "s" / "c.0"
-        assert rundir.stage(str(run), FILES, lambda work: Path(work, "extra").write_text("x") and None) is True
+        assert rundir.stage(str(run), FILES, lambda run: Path(run, "work", "extra").write_text("x") and None) is True
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()}
         assert modes == {"job.sh": 0o700, "env.sh": 0o600, "record.jsonl": 0o600, "work": 0o700}
         assert (run / "work" / "extra").read_text() == "x"

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from dagster_slurm.engine.overview import end, look
 from dagster_slurm.engine.submission import cancel
+from dagster_slurm.schedulers.slurm import Slurm
 from tests.conformance.driver import UNTIL_GO, Play, Rig, until
 
 pytestmark = pytest.mark.cluster
@@ -81,6 +83,7 @@ def test_three_units_with_a_gpu_see_three_gpus(session: Callable[..., Rig]) -> N
     plays = [rig.begin(f"echo $CUDA_VISIBLE_DEVICES; {UNTIL_GO}", gpus_per_node=1) for _ in range(3)]
     for play in plays:
         play.until_begun()
+    for play in plays:
         play.go()
     assert len({play.result().heard.stdout for play in plays}) == 3
     without = rig.run("echo ${CUDA_VISIBLE_DEVICES:-none}")
@@ -103,6 +106,20 @@ def test_a_cancel_ends_one_unit_alone(rig: Rig) -> None:
     assert plays[0].result().cause == "interrupted"
     plays[1].go()
     assert plays[1].result().cause == "success"
+
+
+def test_who_knows_of_no_session_cancels_one_unit_alone(session: Callable[..., Rig]) -> None:
+    """The command line and the orphan sensor see run directories, and ids of steps in them."""
+    rig = session(max_concurrent_jobs=1)
+    first = rig.begin(UNTIL_GO)
+    first.until_begun()
+    second = rig.begin("touch $SHARED/ran")
+    until(lambda: queued(second))
+    seen = {item.directory: item for item in look(rig.host, Slurm(), str(rig.base))}
+    end(rig.host, Slurm(), seen[str(second.directory)])
+    first.go()
+    assert first.result().cause == "success"
+    assert not (rig.shared / "ran").exists()
 
 
 def test_a_unit_that_waits_is_cancelled(session: Callable[..., Rig]) -> None:

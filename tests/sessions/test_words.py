@@ -78,6 +78,7 @@ REFUSALS = [
     ("srun: error: Unable to create step for job 3: Memory required by task is not available", "refused", ""),
     ("srun: error: Only allocated 1 nodes asked for 2", "refused", ""),
     ("srun: error: Unable to confirm allocation for job 3: Invalid job id specified", "over", ""),
+    ("srun: error: Slurm job 3 has expired\nsrun: error: Check SLURM_JOB_ID environment variable", "over", ""),
     ("srun: error: Unable to create step for job 3: Job/step already completing or completed", "over", ""),
     ("srun: error: Unable to create step for job 3: Socket timed out on send/recv operation", "again", ""),
     (
@@ -132,6 +133,7 @@ def account(*states: str, job: str = "3.1") -> Any:
         ("RUNNING|0:0", "FAILED|3:0", JobState.FAILED),
         ("RUNNING|0:0", "CANCELLED by 1058|0:9", JobState.CANCELLED),
         ("RUNNING|0:0", "CANCELLED|0:9", JobState.FAILED),  # somebody killed it: nobody cancelled it
+        ("FAILED|9:0", "CANCELLED by 1058|0:9", JobState.FAILED),  # its allocation's agent was killed
         ("RUNNING|0:0", "OUT_OF_MEMORY|0:125", JobState.OUT_OF_MEMORY),
         ("CANCELLED by 1058|0:0", "CANCELLED|0:15", JobState.CANCELLED),
         ("TIMEOUT|0:0", "CANCELLED|0:15", JobState.TIMEOUT),

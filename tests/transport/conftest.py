@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -10,12 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from dagster_slurm.engine.host import Host
 from dagster_slurm.transport.ssh import counts
 from dagster_slurm.transport.ssh.folder import FOLDER_VARIABLE
 
 from . import accounts
 from .accounts import Account
 from .sshd import Sshd
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _alone() -> None:
+    """Here processes and logins are counted: runs that tests of other modules left unfinished are let go."""
+    for host in [item for item in gc.get_objects() if type(item) is Host]:
+        for followed in list(host._runs.values()):
+            host.leave(followed)
+        host.close()
 
 
 @pytest.fixture(scope="session")

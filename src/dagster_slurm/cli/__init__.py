@@ -20,6 +20,7 @@ _COMMANDS = {
     "logout": ("login", "Close the connection that login opened."),
     "logs": ("logs", "Show what a job printed."),
     "runs": ("runs", "Run directories on a cluster."),
+    "session": ("session", "Sessions on a cluster: allocations that assets share."),
     "why": ("why", "Say in words why a job does not start."),
 }
 

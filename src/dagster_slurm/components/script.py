@@ -61,7 +61,10 @@ class SlurmScriptComponent(ExecutableComponent):
     """
 
     execution: ScriptSpec
-    resources: dict[str, Any] | None = Field(default=None, description="What it needs: partition, cpus, mem, ...")
+    resources: dict[str, Any] | None = Field(
+        default=None,
+        description="What it needs: partition, cpus, mem, ... Quote time limits: YAML takes 10:00:00 for a number.",
+    )
     environment: str | dict[str, Any] | None = Field(
         default=None, description='Its Python environment: "uv", "plain", a path on the cluster, {uv: {...}}.'
     )

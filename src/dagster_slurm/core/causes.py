@@ -9,6 +9,7 @@ from typing import Any
 from dagster_slurm.core.facts import Ended, peak_mebibytes, requested_mebibytes
 from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import (
+    ComponentStopped,
     EnvironmentDamaged,
     JobCancelled,
     JobError,
@@ -33,8 +34,9 @@ _ERRORS: dict[str, type[JobError]] = {
     "node_failure": NodeFailed,
     "interrupted": JobInterrupted,
     "lost": JobLost,
+    "stopped": ComponentStopped,
 }
-_BEFORE_THE_PAYLOAD = ("environment", "environment-damaged", "session")
+_BEFORE_THE_PAYLOAD = ("environment", "environment-damaged", "session", "step")
 #: exit codes by which shells and our scripts say that the payload did not start
 _NOT_STARTED = {
     126: "The program cannot be executed: see its permissions and its interpreter.",
@@ -90,6 +92,7 @@ def _message(ended: Ended, exception: Mapping[str, Any] | None) -> str:
         "node_failure": f"{name} lost a node",
         "interrupted": f"{name} was told to stop{_signals(ended)}, and nobody can say why",
         "lost": f"{name} is gone: {verdict.evidence}",
+        "stopped": f"{name} {_why_stopped(ended)}",
     }[verdict.cause]
 
 
@@ -123,6 +126,7 @@ def _hint(ended: Ended, exception: Mapping[str, Any] | None) -> str:
         "preempted": "Run it again, or use a QOS that is not preempted; Slurm requeues if the partition allows it.",
         "node_failure": "Run it again; resources=Resources(exclude=...) keeps away from the node.",
         "interrupted": "Run it again. The payload ended after a signal, so its exit code proves nothing.",
+        "stopped": "See the component that failed first; on_failure='wait' lets the others go on.",
         "lost": "Run it again. Check that remote_base lies on a file system that all nodes share, and is not full.",
     }[cause]
 
@@ -148,7 +152,13 @@ def signal_name(number: int) -> str:
 
 
 def _name(ended: Ended) -> str:
-    return f"{kind_of(ended.tracked.job, local=not ended.tracked.asks)} {ended.tracked.job}"
+    name = f"{kind_of(ended.tracked.job, local=not ended.tracked.asks)} {ended.tracked.job}"
+    return f"component {ended.component} ({name})" if ended.component else name
+
+
+def _why_stopped(ended: Ended) -> str:
+    note = ended.tracked.record.stopped
+    return note.stopped if note is not None else "was not started"
 
 
 def kind_of(job: str, *, local: bool = False) -> str:

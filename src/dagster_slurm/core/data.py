@@ -15,7 +15,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dagster_slurm.core.names import digest, folder_name
@@ -71,22 +71,21 @@ class Wanted:
     """What one call reads and writes.
 
     Args:
+        root: the data folder on the target.
         outputs: what the payload may write.
         inputs: what its asset depends on.
-        root: the data folder on the target; None: below the folder with the runs.
-        needed: the user named the folder: a node that cannot have it is an error.
         resume: what an attempt wrote stays for the next one.
     """
 
+    root: str
     outputs: tuple[Slot, ...] = ()
     inputs: tuple[Slot, ...] = ()
-    root: str | None = None
-    needed: bool = False
     resume: bool = False
 
-    def at(self, base: str) -> str:
-        """Return the data folder, given the folder with the runs."""
-        return self.root or f"{base}/data"
+    def only(self, assets: Iterable[tuple[str, ...]]) -> Wanted:
+        """Return the same with the outputs of some assets alone."""
+        wanted = frozenset(assets)
+        return replace(self, outputs=tuple(slot for slot in self.outputs if slot.asset in wanted))
 
 
 def safe_name(text: str) -> str:
@@ -126,13 +125,13 @@ def named(slots: Iterable[Slot], prefix: str) -> tuple[dict[str, Slot], list[str
     return {name: slot for name, slot in given if many[name] == 1}, remarks
 
 
-def input_variables(wanted: Wanted, root: str) -> dict[str, str]:
+def input_variables(wanted: Wanted) -> dict[str, str]:
     """Return the variables that name what there is to read, and the data folder."""
     found, _ = named(_whole(wanted.inputs), INPUT)
-    return {BASE: root, **{name: place(root, slot) for name, slot in found.items()}}
+    return {BASE: wanted.root, **{name: place(wanted.root, slot) for name, slot in found.items()}}
 
 
-def extras(wanted: Wanted, root: str, run_directory: str) -> dict[str, Any]:
+def extras(wanted: Wanted, run_directory: str) -> dict[str, Any]:
     """Return the same for Pipes. What is written is found through a link of the run directory.
 
     ``DAGSTER_SLURM_INPUTS`` and ``DAGSTER_SLURM_OUTPUTS`` have a folder by asset, or folders by partition where several
@@ -140,23 +139,30 @@ def extras(wanted: Wanted, root: str, run_directory: str) -> dict[str, Any]:
     """
     output = {variable: f"{run_directory}/output/{slot.folder}" for variable, slot in _outputs(wanted).items()}
     return {
-        **input_variables(wanted, root),
+        **input_variables(wanted),
         **output,
-        INPUTS: _by_asset(wanted.inputs, lambda slot: place(root, slot)),
+        INPUTS: _by_asset(wanted.inputs, lambda slot: place(wanted.root, slot)),
         OUTPUTS: _by_asset(wanted.outputs, lambda slot: f"{run_directory}/output/{slot.folder}"),
     }
 
 
-def order(wanted: Wanted, root: str, key: LaunchKey, *, late: bool) -> str:
-    """Return what the program beside the payload is told, as JSON."""
+def order(wanted: Wanted, key: LaunchKey, component: str = "", *, late: bool = False) -> str:
+    """Return what the program beside the payload is told, as JSON.
+
+    Args:
+        wanted: what is read and written.
+        key: of the launch.
+        component: which of its components this is, if it has some.
+        late: the file system shows late what others wrote.
+    """
     whole = {slot: name for name, slot in _outputs(wanted).items() if name != OUTPUT}
     alone = _outputs(wanted).get(OUTPUT)
     return json.dumps(
         {
-            "root": root,
-            "partial": _partial(key, resume=wanted.resume),
+            "root": wanted.root,
+            "partial": _partial(key, component, resume=wanted.resume),
             "resume": wanted.resume,
-            "earlier": [_partial(_attempt(key, number)) for number in range(key.attempt)],
+            "earlier": [_partial(_attempt(key, number), component) for number in range(key.attempt)],
             "late": late,
             "outputs": [
                 {
@@ -167,7 +173,7 @@ def order(wanted: Wanted, root: str, key: LaunchKey, *, late: bool) -> str:
                 }
                 for slot in wanted.outputs
             ],
-            "inputs": [{"text": slot.text, "path": place(root, slot)} for slot in _whole(wanted.inputs)],
+            "inputs": [{"text": slot.text, "path": place(wanted.root, slot)} for slot in _whole(wanted.inputs)],
         }
     )
 
@@ -204,7 +210,9 @@ def _attempt(key: LaunchKey, number: int) -> LaunchKey:
     return LaunchKey(key.run_id, key.step_key, key.call, number)
 
 
-def _partial(key: LaunchKey, *, resume: bool = False) -> str:
+def _partial(key: LaunchKey, component: str, *, resume: bool = False) -> str:
+    # a component lies beside the job, not in it: each clears its own
+    part = f"{_BETWEEN}{component}" if component else ""
     if not resume:
-        return f"@partial/{key.folder}"
-    return f"@kept/{folder_name(key.run_id)}/{folder_name(key.step_key)}/{folder_name(key.call)}"
+        return f"@partial/{key.folder}{part}"
+    return f"@kept/{folder_name(key.run_id)}/{folder_name(key.step_key)}/{folder_name(key.call)}{part}"

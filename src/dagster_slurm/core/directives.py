@@ -10,8 +10,12 @@ from dagster_slurm.errors import ConfigurationError
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+=,*\[\]|&()-]+$")
 
 
-def directives(asked: Resources) -> list[str]:
+def directives(asked: Resources, *, batch: bool = True) -> list[str]:
     """Return sbatch options, quoted for ``#SBATCH`` lines, in a fixed order.
+
+    Args:
+        asked: what is asked for.
+        batch: signals before the time limit go to the batch script; else to the job's steps.
 
     Raises:
         ConfigurationError: an unknown option, or a value that a directive cannot carry.
@@ -30,7 +34,7 @@ def directives(asked: Resources) -> list[str]:
         ("reservation", asked.reservation),
         ("exclude", asked.exclude),
         ("nodelist", asked.nodelist),
-        ("signal", _signal(asked)),
+        ("signal", _signal(asked, batch)),
         *_requeue(asked),
         *((name, value) for name, value in sorted(asked.options.items()) if name != "requeue"),
     ]
@@ -73,12 +77,12 @@ def _generic(asked: Resources) -> list[tuple[str, object]]:
     return [("gres", ",".join([f"gpu:{asked.gpus_per_node}", *gres]))]
 
 
-def _signal(asked: Resources) -> str | None:
+def _signal(asked: Resources, batch: bool) -> str | None:
     """``B:`` reaches the batch shell, which hands the signal on to the payload."""
     if asked.signal_before_timeout is None:
         return None
     name, seconds = parse_signal(asked.signal_before_timeout)
-    return f"B:{name}@{seconds}"
+    return f"{'B:' if batch else ''}{name}@{seconds}"
 
 
 def _requeue(asked: Resources) -> list[tuple[str, object]]:

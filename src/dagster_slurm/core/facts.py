@@ -16,13 +16,14 @@ _WORD = {"success": "COMPLETED", "exit_code": "FAILED", "signal": "FAILED"}
 
 @dataclass(frozen=True)
 class Ended:
-    """A job that has ended: what is known of it, and how that was judged."""
+    """A job that has ended, or a component of one: what is known of it, and how that was judged."""
 
     tracked: Tracked
     verdict: Verdict
     resources: Resources
     directory: str
     submitted: float
+    component: str = ""
 
 
 def facts(ended: Ended) -> dict[str, Fact]:

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # The body of every batch script. What stands above it (rendered, quoted) sets:
 #   _ds_run_dir _ds_command[] _ds_meter[] _ds_path_first _ds_path_last _ds_warning _ds_sync _ds_kill_after
-#   _ds_prelude _ds_activate _ds_deactivate _ds_data[] _ds_data_needed
+#   _ds_prelude _ds_activate _ds_deactivate _ds_group _ds_data[]
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals
 # to it, say "exit". An incomplete line of the record does not count, so each is written at once.
 # Three processes:
@@ -25,6 +25,21 @@ _ds_signals=
 _ds_unsent=
 _ds_kill_at=
 _ds_over=
+
+# A component of a heterogeneous job, $_ds_group of them: what Slurm tells its steps of the job is partly the first
+# component's (tried on 22.05), so it is replaced by what belongs to this one.
+_ds_be_component() {
+    _ds_job=${SLURM_JOB_ID:-$DAGSTER_SLURM_LEADER}+$_ds_group
+    [ -n "$SLURM_JOB_ID" ] || return 0
+    for name in MEM_PER_NODE MEM_PER_CPU MEM_PER_GPU CPUS_PER_TASK NTASKS NPROCS NTASKS_PER_NODE TASKS_PER_NODE \
+        JOB_NODELIST JOB_NUM_NODES JOB_PARTITION JOB_CPUS_PER_NODE; do
+        own=SLURM_${name}_HET_GROUP_$_ds_group
+        if [ -n "${!own}" ]; then export "SLURM_$name=${!own}"; else unset "SLURM_$name"; fi
+    done
+    # how srun, from here, finds this component's nodes, and scancel its steps
+    own=SLURM_JOB_ID_HET_GROUP_$_ds_group
+    export DAGSTER_SLURM_HET_GROUP=$_ds_group DAGSTER_SLURM_STEP_JOB=${!own}
+}
 
 # The id of the job that won the right to run here; ours, if nobody was faster. link(2) decides, on NFS as well. A job
 # that is started again by Slurm keeps its id and its claim.
@@ -123,12 +138,10 @@ _ds_provide_module() {
     done
 }
 
-# The folder that the payload writes into. Nodes without Python do without, unless the user named a data folder.
+# The folder that the payload writes into.
 _ds_make_output() {
-    if ! command -v "${_ds_data[0]}" >/dev/null 2>&1; then
-        [ -n "$_ds_data_needed" ] || return 0
+    command -v "${_ds_data[0]}" >/dev/null 2>&1 ||
         _ds_give_up 66 result "${_ds_data[0]} was not found on $_ds_node; the data folder needs it"
-    fi
     "${_ds_data[@]}" begin "$_ds_restart" "$_ds_umask" >"said.$_ds_restart" ||
         _ds_give_up 66 result "$(cat "said.$_ds_restart")"
 }
@@ -214,6 +227,9 @@ _ds_size() {
 _ds_begin() {
     _ds_umask=$(umask)
     umask 077
+    [ -z "$_ds_group" ] || _ds_be_component
+    # where this script is a step itself: how signals reach it
+    [ ! -e "$_ds_run_dir/step" ] || printf '%s\n' "${DAGSTER_SLURM_STEP_JOB:-$SLURM_JOB_ID}.$SLURM_STEP_ID" >"$_ds_run_dir/step"
     cd "$_ds_run_dir" || {
         echo "dagster-slurm: $_ds_node does not see the run directory $_ds_run_dir" >&2
         exit 66

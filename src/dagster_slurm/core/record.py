@@ -81,11 +81,15 @@ class Note:
     Args:
         restart: which start it belongs to.
         fault: what went wrong, for people; empty where nothing did.
+        stopped: why the job itself ended this component, for people; empty where it did not.
+        cause: the cause that goes with it: ``stopped`` or ``time_limit``.
         facts: figures for metadata.
     """
 
     restart: int
     fault: str = ""
+    stopped: str = ""
+    cause: str = ""
     facts: Mapping[str, str | int | float] = field(default_factory=dict[str, "str | int | float"])
 
 
@@ -151,6 +155,11 @@ class Record:
         return next((note.fault for note in self.notes if note.restart == self.restart and note.fault), "")
 
     @property
+    def stopped(self) -> Note | None:
+        """What the job said when it ended this component, or did not let it begin."""
+        return next((note for note in self.notes if note.stopped and note.restart >= self.restart), None)
+
+    @property
     def facts(self) -> Mapping[str, str | int | float]:
         """What the launcher of the latest start says of its work."""
         found: dict[str, str | int | float] = {}
@@ -213,7 +222,8 @@ def _start(item: dict[str, Any]) -> Start:
 
 def _note(item: dict[str, Any]) -> Note:
     facts = {str(name): value for name, value in item.get("facts", {}).items() if isinstance(value, (str, int, float))}
-    return Note(int(item["restart"]), str(item.get("fault") or ""), facts)
+    texts = [str(item.get(name) or "") for name in ("fault", "stopped", "cause")]
+    return Note(int(item["restart"]), texts[0], texts[1], texts[2], facts)
 
 
 def _output(item: dict[str, Any]) -> Output:

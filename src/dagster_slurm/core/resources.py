@@ -164,6 +164,22 @@ def mebibytes(value: str | int, name: str = "mem") -> int:
     return math.ceil(int(match.group(1)) * _MEMORY_UNIT[match.group(2).upper()])
 
 
+def limit_seconds(limit: str | int | None) -> int | None:
+    """Return a time limit in seconds, as sbatch reads it; None for none at all and for ``unlimited``."""
+    text = str(limit).strip().lower()
+    if limit is None or text in ("unlimited", "infinite"):
+        return None
+    days, dash, rest = text.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:  # d-hh, d-hh:mm, d-hh:mm:ss
+        hours, minutes, seconds = [*parts, 0, 0][:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:  # minutes, mm:ss
+        hours, (minutes, seconds) = 0, [*parts, 0][:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds or None  # sbatch(1): 0 is none at all
+
+
 def parse_signal(value: str | int) -> tuple[str, int]:
     """Return signal name and seconds before the time limit.
 

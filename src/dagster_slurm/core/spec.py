@@ -16,13 +16,16 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OURS = (
     "DAGSTER_PIPES_CONTEXT",
     "DAGSTER_PIPES_MESSAGES",
+    "DAGSTER_SLURM_COMPONENT",
     "DAGSTER_SLURM_DATA_BASE",
+    "DAGSTER_SLURM_HET_GROUP",
     "DAGSTER_SLURM_INPUTS",
     "DAGSTER_SLURM_JOB_ID",
     "DAGSTER_SLURM_OUTPUTS",
     "DAGSTER_SLURM_PAYLOAD_DIR",
     "DAGSTER_SLURM_RESTART",
     "DAGSTER_SLURM_RUN_DIR",
+    "DAGSTER_SLURM_SHARED_DIR",
     "SLURM_EXPORT_ENV",
 )
 _OUR_PREFIXES = ("_ds_", "DAGSTER_SLURM_INPUT_", "DAGSTER_SLURM_OUTPUT_DIR")
@@ -100,8 +103,9 @@ class RunSpec:
         deactivate: shell lines that run when the payload has ended.
         meter: words put before the command, that say afterwards what it used; may be empty.
         data: words of the program that keeps the results, as ``data.json`` of the run directory says; may be empty.
-        data_needed: a node that cannot run it is an error.
         sync: the run directory lies on a file system that holds written bytes back (NFS).
+        blocks: what each component asks for, if the script is that of a heterogeneous job.
+        group: which component of a heterogeneous job this is; None for any other run.
     """
 
     key: LaunchKey
@@ -115,8 +119,9 @@ class RunSpec:
     deactivate: tuple[str, ...] = ()
     meter: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
-    data_needed: bool = False
     sync: bool = False
+    blocks: tuple[Resources, ...] = ()
+    group: int | None = None
 
 
 def check_environment(variables: Mapping[str, str]) -> dict[str, str]:

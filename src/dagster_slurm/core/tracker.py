@@ -14,8 +14,8 @@ from typing import Literal
 from dagster_slurm.core.record import Exit, Record, Start
 from dagster_slurm.core.states import JobState
 
-#: the id of a job, or of a step of one
-_JOB = re.compile(r"\d+(\.\d+)?")
+#: the id of a job, or of a step or a component of one
+_JOB = re.compile(r"\d+([.+]\d+)?")
 #: two looks count as two if they began this many seconds apart
 APART = 30.0
 #: how much later than the submit's reply a look must have begun to tell anything (seconds; the channel has a delay)
@@ -183,14 +183,23 @@ class Tracked:
     def word(self) -> Row | None:
         """The scheduler's latest word: the queue knows first; accounting remembers longer and tells more."""
         queue, account = self.queue, self.account
+        if self.is_step:
+            return self._word_on_step()
         if queue is None or account is None or not account.state.terminal:
             return queue or account
-        if queue.around and not queue.state.terminal:
-            return account
         if queue.state.terminal:
             # of a job that was requeued, accounting shows the earlier end for a while
             return queue if account.state.may_come_back and account.state is not queue.state else account
         return account if self.account_at - self.queue_at > APART else queue
+
+    def _word_on_step(self) -> Row | None:
+        """Of a step, accounting speaks, unless all of its allocation has ended, or is about to."""
+        queue, account = self.queue, self.account
+        if queue is None:
+            return account if self.absences or account is None or account.state.interrupts else None
+        if queue.state is JobState.ENDING or queue.state.interrupts or account is None or account.around:
+            return queue
+        return account
 
     @property
     def doubtful(self) -> bool:

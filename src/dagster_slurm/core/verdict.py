@@ -25,6 +25,7 @@ Cause = Literal[
     "node_failure",
     "interrupted",
     "lost",
+    "stopped",
 ]
 
 #: how long to ask for Slurm's word on a signalled or failed end, in seconds
@@ -40,6 +41,8 @@ _RECORD_LAG_PROMPT = 15.0
 #: ... where Slurm's word alone would be enough
 _RECORD_LAG_INTERRUPTED = 5.0
 
+#: the phase of a component's exit line that the job wrote without ever starting it
+NOT_BEGUN = "not-begun"
 #: slurmstepd's line on memory in 22.05 and in 24.11
 _STEPD = re.compile(r"slurmstepd\S*: error: Detected \d+ oom[-_]kill event")
 _BY_STATE: dict[JobState, Cause] = {
@@ -89,6 +92,8 @@ def decide(tracked: Tracked, now: float) -> Verdict | Wait:
     ended = tracked.record.exit
     if ended is None:
         return _without_exit(tracked, now)
+    if ended.phase == NOT_BEGUN or (ended.signalled and tracked.record.stopped is not None):
+        return _by_its_job(tracked, ended)
     if ended.signalled:
         return _signalled(tracked, ended, now)
     return _by_itself(tracked, ended, now)
@@ -105,6 +110,14 @@ def with_log(verdict: Verdict, log: str) -> Verdict:
     if _STEPD.search(log) is None:
         return verdict
     return replace(verdict, cause="out_of_memory", evidence=f"{verdict.evidence}; slurmstepd's line in its log")
+
+
+def _by_its_job(tracked: Tracked, ended: Exit) -> Verdict:
+    """A component that its job ended, or did not let begin: nobody else need be asked."""
+    note = tracked.record.stopped
+    cause: Cause = "time_limit" if note is not None and note.cause == "time_limit" else "stopped"
+    code = None if ended.phase == NOT_BEGUN else ended.code
+    return Verdict(cause, "the record, as the job wrote it", code, exit=ended, word=tracked.word)
 
 
 def _by_itself(tracked: Tracked, ended: Exit, now: float) -> Verdict | Wait:
@@ -170,9 +183,10 @@ def _may_be_on_another_start(tracked: Tracked, ended: Exit, word: Row, now: floa
 
 def _may_be_told(tracked: Tracked, word: Row | None, now: float) -> bool:
     """Whether Slurm can still be expected to say why: it knows the job, or has had too little time."""
-    if word is not None and word.around:
-        # the allocation goes on: accounting alone knows of its steps
-        return tracked.accounts and now - (tracked.ended or now) < PATIENCE
+    if tracked.is_step:
+        # of an allocation that goes on, accounting alone knows the steps
+        ending = word is not None and word.state is JobState.ENDING
+        return ending or (tracked.accounts and now - (tracked.ended or now) < PATIENCE)
     if word is not None and (tracked.queue is not None or not tracked.absences):
         return True  # requeued, or still being ended
     if tracked.absences and not tracked.gone:

@@ -30,14 +30,26 @@ class Following:
         launch: what.
         submitted: the job.
         sink: who takes what it says.
+        leader: the run directory of the job, if this is a component of it.
     """
 
-    def __init__(self, host: Host, scheduler: Scheduler, launch: Launch, submitted: Submitted, sink: Sink) -> None:
+    def __init__(
+        self,
+        host: Host,
+        scheduler: Scheduler,
+        launch: Launch,
+        submitted: Submitted,
+        sink: Sink,
+        *,
+        leader: str | None = None,
+    ) -> None:
         self._host = host
         self._scheduler = scheduler
         self._launch = launch
         self._sink = sink
         self._job = submitted.job
+        self._leader = leader
+        self._hurries = False
         warning = launch.spec.resources.signal_before_timeout
         self.tracked = Tracked(
             job=submitted.id,
@@ -47,6 +59,10 @@ class Following:
             warning="" if warning is None else parse_signal(warning)[0],
             late=launch.spec.sync,
         )
+
+    def hurry(self) -> None:
+        """Ask the scheduler soon, unless it is decided already: from any thread."""
+        self._hurries = True
 
     def verdict(self, *, on_tick: Callable[[], None] | None = None) -> Verdict:
         """Hand on what the run says until it is decided how it ended.
@@ -64,6 +80,9 @@ class Following:
                 if isinstance(decision, Verdict):
                     self._drain(followed)
                     return self._after_log(decision)
+                if self._hurries:
+                    self._hurries = False
+                    self._host.ask(followed)
                 if self._help(decision, followed, asks):
                     continue
                 item = followed.next(asks.due_in())
@@ -115,11 +134,19 @@ class Following:
         if wait.need == "record":
             begun = time.monotonic()
             answer, _ = self._host.request("inspect", dir=self._launch.directory, say=self._sink.absent)
-            self._observe(Recorded(records.parse(answer["record"]), begun, whole=True, claim=answer["claim"]))
+            claim = answer["claim"] or self._claim_of_the_job()
+            self._observe(Recorded(records.parse(answer["record"]), begun, whole=True, claim=claim))
         else:
             self._host.ask(followed)
         asks.done(_ASK_TO if self._scheduler.asks else _LOOK_LOCAL)
         return wait.need == "record"
+
+    def _claim_of_the_job(self) -> str:
+        """Return which job a component belongs to that has not begun: another may have won the claim."""
+        if self._leader is None:
+            return ""
+        answer, _ = self._host.request("inspect", dir=self._leader, say=self._sink.absent)
+        return f"{answer['claim']}+{self._launch.spec.group}" if str(answer["claim"]).isdigit() else ""
 
     def _drain(self, followed: Followed) -> None:
         """Hand on all output that the record promises, or that is there: of the last start, and of those before it."""

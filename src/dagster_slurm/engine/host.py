@@ -80,14 +80,19 @@ class Host:
         self._keeper: threading.Thread | None = None
         self._wake = threading.Event()
         self._words = Words(scheduler, self.request, self._wake.set)
-        self._hello: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, dict[str, Any]] = {}
         self._leases: set[str] = set()
 
     def hello(self, folder: str, say: Say | None = None) -> dict[str, Any]:
         """Return who and where the agent is, and what ``folder`` means there (``paths``); asked once."""
-        if folder not in self._hello:
-            self._hello[folder], _ = self.request("hello", expand=[folder], say=say)
-        return self._hello[folder]
+        return self.once("hello", say, expand=[folder])
+
+    def once(self, operation: str, say: Say | None = None, **fields: Any) -> dict[str, Any]:
+        """Ask what does not change while this process runs: only the first time."""
+        key = f"{operation} {fields}"
+        if key not in self._known:
+            self._known[key], _ = self.request(operation, say=say, **fields)
+        return self._known[key]
 
     def request(
         self,
@@ -201,13 +206,20 @@ class Host:
 
     # --- the channel
 
-    def _open(self, say: Say | None, patient: bool, deadline: float | None = None) -> Channel:
+    def _open(
+        self,
+        say: Say | None,
+        patient: bool,
+        deadline: float | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Channel:
         if not self._one_opens.acquire(timeout=-1 if deadline is None else max(deadline - time.monotonic(), 0)):
             raise too_late(self.name)
         try:
             self._say = say
             while (channel := self._channel) is None:
-                self._opened(self._opening.open(known=patient or self._answered_once, deadline=deadline))
+                known = patient or self._answered_once
+                self._opened(self._opening.open(known=known, deadline=deadline, wanted=wanted))
             return channel
         finally:
             self._say = None
@@ -313,7 +325,7 @@ class Host:
 
     def _open_again(self) -> None:
         try:
-            self._open(None, patient=True)
+            self._open(None, patient=True, wanted=lambda: bool(self._runs or self._pending))
         except DagsterSlurmError:
             # told to the runs already, or a configuration of ssh that somebody is editing: we come back
             time.sleep(_COME_BACK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from dagster_slurm.core.script import render_environment, render_job
@@ -59,6 +60,7 @@ class Launch:
         prepared: the payload's environment, which must be there before the job is submitted.
         force_environment: build it anew.
         more: further texts for the run directory, by name.
+        members: the components of a heterogeneous job: runs in folders of this one's directory.
         remarks: what the user should hear before it begins.
         unit: which session it is handed to and what it asks of it; empty for a job of its own.
     """
@@ -72,6 +74,7 @@ class Launch:
     prepared: Prepared | None = None
     force_environment: bool = False
     more: Mapping[str, str] = field(default_factory=dict[str, str])
+    members: tuple[Launch, ...] = ()
     remarks: tuple[str, ...] = ()
     unit: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -79,6 +82,27 @@ class Launch:
     def directory(self) -> str:
         """The run directory."""
         return self.spec.paths.directory
+
+    @property
+    def environments(self) -> dict[str, Prepared]:
+        """The environments that must be there before the job is submitted, by their folders."""
+        found: dict[str, Prepared] = {}
+        for launch in (self, *self.members):
+            path = launch.prepared.place() if launch.prepared is not None else None
+            if launch.prepared is not None and path is not None:
+                found[path] = launch.prepared
+        return found
+
+    @property
+    def folders(self) -> list[str]:
+        """Further folders for the run directory."""
+        return [f"{self._within(member)}/work" for member in self.members]
+
+    @property
+    def placed(self) -> list[tuple[str, str]]:
+        """Bundles by key, and the folders of the run directory in which their files are to appear."""
+        own = [(key, f"work/{into}") for key, into in self.extra]
+        return own + [(key, f"{self._within(member)}/{into}") for member in self.members for key, into in member.placed]
 
     def files(self, kind: str) -> list[tuple[str, int, bytes]]:
         """Return what the run directory begins with: name, mode and content of each file.
@@ -94,9 +118,18 @@ class Launch:
             *self._environment(),
             *((name, 0o600, text.encode("utf-8", "surrogateescape")) for name, text in self.more.items()),
             *((name, 0o600, b"") for name in _POLLED),
+            *(
+                (f"{self._within(member)}/{name}", mode, content)
+                for member in self.members
+                for name, mode, content in member.files(kind)
+            ),
         ]
 
+    def _within(self, member: Launch) -> str:
+        return str(PurePosixPath(member.directory).relative_to(self.directory))
+
     def _environment(self) -> list[tuple[str, int, bytes]]:
-        """Return what tells cleaners which environment is in use."""
-        folder = self.prepared.activation().folder if self.prepared is not None else ""
-        return [("environment", 0o600, folder.encode("utf-8", "surrogateescape"))] if folder else []
+        """Return what tells cleaners which environments are in use."""
+        used = [launch.prepared.activation().folder for launch in (self, *self.members) if launch.prepared is not None]
+        text = "\n".join(folder for folder in dict.fromkeys(used) if folder)
+        return [("environment", 0o600, text.encode("utf-8", "surrogateescape"))] if text else []

@@ -44,12 +44,13 @@ class Opening:
         self._turns = turns
         self._tell = tell
 
-    def open(self, *, known: bool, deadline: float | None) -> Channel:
+    def open(self, *, known: bool, deadline: float | None, wanted: Callable[[], bool] = lambda: True) -> Channel:
         """Return an open channel.
 
         Args:
             known: the host has answered before, or holds jobs of ours: an absence fails nothing.
             deadline: by the monotonic clock, in seconds; None waits on.
+            wanted: asked after each attempt in vain; a host that nobody needs any more is left alone.
 
         Raises:
             HostError: the host never answered, refuses us, or did not answer in time.
@@ -60,7 +61,7 @@ class Opening:
                 channel = self._make()
             except HostError as error:
                 waited = time.monotonic() - since
-                if not self._worth_waiting(error, known, waited):
+                if not self._worth_waiting(error, known, waited) or not wanted():
                     raise
                 if not told and (waited > _TURN_PATIENCE or not isinstance(error, NoSession)):
                     told = True

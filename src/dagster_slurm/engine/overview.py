@@ -15,6 +15,7 @@ from dagster_slurm.core.verdict import Verdict, decide
 from dagster_slurm.engine.host import Host
 from dagster_slurm.remote.rundir import CANCELLED
 from dagster_slurm.schedulers.scheduler import Scheduler
+from dagster_slurm.schedulers.step import is_step
 
 #: how many run directories are looked at, the newest first
 MOST = 500
@@ -177,7 +178,8 @@ def end(host: Host, scheduler: Scheduler, seen: Seen) -> list[str]:
     answer, _ = host.request(
         "cancel",
         dir=seen.directory,
-        kind=scheduler.kind,
+        # to scancel a unit that has not begun ("7.pending") may be all of the session's job, which others share
+        kind="step" if scheduler.asks and is_step(seen.job) else scheduler.kind,
         find=scheduler.find(seen.name) if seen.name else [],
         no_job=scheduler.no_job,
     )

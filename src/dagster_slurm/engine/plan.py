@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
 from dagster_slurm.core import data
 from dagster_slurm.core.resources import Resources, merge
@@ -13,6 +14,7 @@ from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.environments.environment import Prepared
 from dagster_slurm.environments.prefix import Around, rendered
+from dagster_slurm.launchers.cluster import ClusterLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
@@ -74,7 +76,17 @@ class Place:
         return f"{self.base}/store/{key}"
 
 
-def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str], context: bytes) -> Launch:
+def plan(
+    ask: Ask,
+    key: LaunchKey,
+    place: Place,
+    *,
+    bootstrap: Mapping[str, str],
+    context: bytes,
+    paths: RunPaths | None = None,
+    group: int | None = None,
+    warm: Taken | None = None,
+) -> Launch:
     """Return the launch.
 
     Args:
@@ -83,6 +95,9 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         place: where it goes.
         bootstrap: the variables by which the payload finds its Pipes context and messages.
         context: the Pipes context.
+        paths: where it lies, if not in a directory of its own: a component lies in that of its job.
+        group: which component of its job it is.
+        warm: the cluster that it uses; None: one of its own, if the launcher starts one.
 
     Raises:
         ConfigurationError: the payload's folder cannot travel, or a resource cannot be asked for.
@@ -100,8 +115,17 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
     if programs.members:
         bundles[programs.key] = programs
     activation = ask.prepared.activation()
-    prefix = rendered(activation.prefix, _around(ask, key, place, resources))
-    started = _started(ask, (*prefix, *command(ask.payload, code, activation.python)), resources, programs, place)
+    paths = paths or RunPaths(place.directory(key))
+    prefix = rendered(activation.prefix, around(ask, key, place, resources, paths))
+    setting = Setting(
+        command=(*prefix, *command(ask.payload, code, activation.python)),
+        resources=resources,
+        programs=place.stored(programs.key),
+        python=activation.python,
+        local=ask.local,
+    )
+    started = start(ask.launcher, setting, warm)
+    resources = resources if warm is None else warm.driver
     tools = place.stored(support().key)
     variables = {
         "PYTHONUNBUFFERED": "1",
@@ -110,12 +134,12 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         **({"DAGSTER_SLURM_COMMAND_PREFIX": shlex.join(prefix)} if prefix else {}),
         **started.environment,
         **ask.environment,
-        **(data.input_variables(ask.data, ask.data.at(place.base)) if ask.data else {}),
+        **(data.input_variables(ask.data) if ask.data else {}),
         **bootstrap,
     }
     spec = RunSpec(
         key=key,
-        paths=RunPaths(place.directory(key)),
+        paths=paths,
         command=started.command,
         resources=Resources() if ask.local else resources,
         environment=variables,
@@ -125,8 +149,8 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         deactivate=activation.after,
         meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
         data=(ask.tools_python, "-I", "-S", f"{tools}/bundled/results.py") if ask.data else (),
-        data_needed=ask.data is not None and ask.data.needed,
         sync=place.late,
+        group=group,
     )
     return Launch(
         spec=spec,
@@ -135,11 +159,32 @@ def plan(ask: Ask, key: LaunchKey, place: Place, *, bootstrap: Mapping[str, str]
         bundles=bundles,
         extra=tuple((item.bundle.key, item.into) for item in ask.extra_files),
         keep=ask.keep,
-        more={**started.files, **_order(ask, key, place)},
+        more={**started.files, **_order(ask, key, place, paths)},
         remarks=(*started.remarks, *(data.remarks(ask.data) if ask.data else ())),
         prepared=ask.prepared,
         force_environment=ask.force_environment,
     )
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A warm cluster that a run may use.
+
+    Args:
+        number: which, in its scope.
+        name: for people.
+        directory: the run directory of the cluster.
+        connection: the file that says how to reach it.
+        facts: what the metadata says of it.
+        driver: what the run itself asks for, beside the cluster.
+    """
+
+    number: int
+    name: str
+    directory: str
+    connection: str
+    facts: Mapping[str, str | bool]
+    driver: Resources = field(default_factory=Resources)
 
 
 @functools.cache
@@ -148,29 +193,26 @@ def support() -> Bundle:
     return pipes_bundle()
 
 
-def _started(ask: Ask, words: tuple[str, ...], resources: Resources, programs: Bundle, place: Place) -> Started:
-    return ask.launcher.start(
-        Setting(
-            command=words,
-            resources=resources,
-            programs=place.stored(programs.key),
-            python=ask.prepared.activation().python,
-            local=ask.local,
-        )
-    )
+def start(launcher: ComputeLauncher, setting: Setting, warm: Taken | None) -> Started:
+    """Return what the job script starts: all of it, or what uses a cluster that another run keeps."""
+    if warm is None or not isinstance(launcher, ClusterLauncher):
+        return launcher.start(setting)
+    return launcher.drive(replace(setting, resources=warm.driver), warm.connection, warm.facts)
 
 
-def _order(ask: Ask, key: LaunchKey, place: Place) -> dict[str, str]:
+def _order(ask: Ask, key: LaunchKey, place: Place, paths: RunPaths) -> dict[str, str]:
     """Return what the program that keeps the results is told."""
     if ask.data is None:
         return {}
-    return {data.ORDER: data.order(ask.data, ask.data.at(place.base), key, late=place.late)}
+    component = "" if paths.directory == place.directory(key) else PurePosixPath(paths.directory).name
+    return {data.ORDER: data.order(ask.data, key, component, late=place.late)}
 
 
-def _around(ask: Ask, key: LaunchKey, place: Place, resources: Resources) -> Around:
+def around(ask: Ask, key: LaunchKey, place: Place, resources: Resources, paths: RunPaths | None = None) -> Around:
+    """Return what the words before commands of the environment may name."""
     return Around(
-        run_dir=place.directory(key),
+        run_dir=(paths or RunPaths(place.directory(key))).directory,
         base_dir=place.base,
-        data_dir=ask.data.at(place.base) if ask.data else "",
+        data_dir=ask.data.root if ask.data else "",
         gpus=not ask.local and (bool(resources.gpus_per_node) or "gpu" in (resources.gres or "")),
     )

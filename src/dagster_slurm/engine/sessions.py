@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagster_slurm.core.tracker import Event, Tracked
@@ -30,6 +30,8 @@ from dagster_slurm.schedulers.slurm import Slurm, Step
 _ANSWER = 10.0
 #: how long the end of a step waits for its session to hear of it, in seconds
 _WITHIN = 10.0
+#: how long the end of an allocation may take to be judged, in seconds
+_JUDGED = 60.0
 #: ends of an allocation that say nothing against another one like it
 _OUTSIDE = ("cancelled", "preempted", "node_failure", "time_limit")
 
@@ -80,6 +82,7 @@ class Generation:
     verdict: Verdict | None = None
     closed: str = ""
     followed: bool = False
+    judged: threading.Event = field(default_factory=threading.Event)
 
     @property
     def job(self) -> str:
@@ -164,6 +167,20 @@ class Session:
 
         return look
 
+    @staticmethod
+    def refuse_what_never_began(generation: Generation | None, tracked: Tracked) -> None:
+        """Judge no unit by the end of an allocation in which it did not begin.
+
+        Raises:
+            Moved: it did not begin; it is known how the allocation ended, as far as that takes no more than a minute.
+        """
+        if generation is None or tracked.started or tracked.record.exit is not None:
+            return
+        if not generation.why_over():
+            generation.judged.wait(_JUDGED)
+        generation.closed = generation.closed or generation.why_over() or "it is gone"
+        raise Moved(generation.closed)
+
     def leave(self, run: str, step: str, unfinished: Sequence[str]) -> None:
         """A step has ended; these steps of its run may still come."""
         with self._lock:
@@ -246,6 +263,7 @@ class Session:
             outcome = "success" if verdict.success else "failure"
             self._host.notify("collected", dir=generation.launch.directory, outcome=outcome)
             generation.verdict = verdict
+            generation.judged.set()
         except _Left:
             with self._lock:
                 generation.followed = False
@@ -257,12 +275,12 @@ class Session:
 def _refuse_another(before: Generation) -> None:
     """Raise an error if another allocation would end as the last one did: of itself, or cancelled as it waited."""
     verdict = before.verdict
-    if verdict is None or verdict.success:
+    if verdict is None or verdict.success or before.following.tracked.record.facts.get("served"):
         return
     if verdict.cause in _OUTSIDE and (before.began or verdict.cause != "cancelled"):
         return
     raise SessionFailed(
-        f"the session's job {before.job} ended, and no work was begun in it since: {verdict.cause.replace('_', ' ')}",
+        f"the session's job {before.job} ended before it took any work: {verdict.cause.replace('_', ' ')}",
         exit_code=verdict.code,
         log_tail=before.log.text,
         hint="See the log of the session's job; a retry asks for a new allocation.",

@@ -71,7 +71,7 @@ def submit(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, know
 
 def _once(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, patient: bool) -> dict[str, Any]:
     files = launch.files(scheduler.kind)
-    environment = _environment(launch)
+    environments = _environments(launch)
     body = b"".join(content for _, _, content in files)
     while True:
         answer, _ = host.request(
@@ -83,30 +83,29 @@ def _once(host: Host, scheduler: Scheduler, launch: Launch, sink: Sink, *, patie
             base=launch.base,
             kind=scheduler.kind,
             files=[[file, mode, len(content)] for file, mode, content in files],
-            extra=list(launch.extra),
+            extra=launch.placed,
             needs=list(launch.bundles),
             submit=scheduler.submit(),
             find=scheduler.find(launch.spec.key.job_name),
             no_job=scheduler.no_job,
             keep=launch.keep,
-            environment=environment,
+            environments=environments,
+            folders=launch.folders,
             unit=dict(launch.unit),
         )
         if "missing" not in answer:
             return answer
-        if answer["lacks_environment"] and launch.prepared is not None and environment is not None:
-            launch.prepared.ensure(sink.tell, force=bool(environment["force"]))
-            environment = {**environment, "force": False}
+        for path in answer["lacking_environments"]:
+            launch.environments[path].ensure(sink.tell, force=launch.force_environment)
+        environments = _environments(launch, force=False)
         for key in answer["missing"]:
             _send(host, launch, key, sink)
 
 
-def _environment(launch: Launch) -> dict[str, Any] | None:
+def _environments(launch: Launch, *, force: bool = True) -> list[dict[str, Any]]:
     """Return what the agent is to look for before it submits: nothing of ours, in most environments."""
-    path = launch.prepared.place() if launch.prepared is not None else None
-    if launch.prepared is None or path is None:
-        return None
-    return {"path": path, "key": launch.prepared.key(), "force": launch.force_environment}
+    force = force and launch.force_environment
+    return [{"path": path, "key": found.key(), "force": force} for path, found in launch.environments.items()]
 
 
 def _send(host: Host, launch: Launch, key: str, sink: Sink) -> None:
@@ -125,7 +124,8 @@ def _delay(
     details = {"host": host.name, "run directory": launch.directory}
     if isinstance(error, LookupUnanswered):
         return SubmissionDelayed(error.message, details=details)
-    refusal = scheduler.refusal(SubmitAnswer(error.text, error.exit_code, error.command or "", details))
+    components = max(len(launch.spec.blocks), 1)
+    refusal = scheduler.refusal(SubmitAnswer(error.text, error.exit_code, error.command or "", details, components))
     if isinstance(refusal, SubmissionDelayed):
         return refusal
     raise refusal from None

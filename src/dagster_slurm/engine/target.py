@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dagster_slurm.core.partitions import Kind, kinds
 from dagster_slurm.engine.host import Host, Say
 from dagster_slurm.engine.plan import Place
 from dagster_slurm.engine.sessions import Session
@@ -24,6 +25,18 @@ class Target:
     def local(self) -> bool:
         """Whether payloads are processes beside Dagster."""
         return not self.scheduler.asks
+
+    def partitions(self) -> tuple[Kind, ...]:
+        """Return what the cluster's partitions have; nothing, if it does not say.
+
+        Raises:
+            HostError: the host never answered, or refuses us.
+        """
+        if not self.scheduler.partitions:
+            return ()
+        asked = {"partitions": list(self.scheduler.partitions)}
+        seen = self.host.once("survey", commands=asked, essential=["partitions"])["commands"]["partitions"]
+        return kinds(seen["out"].splitlines() if seen["code"] == 0 else ())
 
     def place(self, say: Say | None = None) -> Place:
         """Return the base folder as the host understands it.

@@ -13,6 +13,7 @@ from pathlib import Path
 from dagster_slurm.errors import ConfigurationError
 
 _TIMEOUT = 900.0
+_BY_HAND = 'Run the command by hand in the project\'s folder. environment="plain" turns packing off.'
 #: time stamps of files in wheels (1980-01-01, the first that zip knows): the same source gives the same wheel
 _EPOCH = "315532800"
 
@@ -72,7 +73,7 @@ def _program() -> tuple[str, ...]:
         return (sys.executable, "-m", "uv")
     raise ConfigurationError(
         "there is no uv on PATH, which reads the lock file and builds wheels",
-        hint="Install it beside Dagster (pip install uv), or use pre_deployed_env_path.",
+        hint='Install it beside Dagster (pip install uv), or turn packing off: environment="plain".',
     )
 
 
@@ -84,5 +85,5 @@ def _failure(command: Sequence[str], done: subprocess.CompletedProcess[str], wha
         command=command,
         exit_code=done.returncode,
         log_tail=log,
-        hint="Run `uv lock` in the project." if stale else "Run the command by hand in the project's folder.",
+        hint="Run `uv lock` in the project." if stale else _BY_HAND,
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from dagster_slurm.core.resources import Resources
+from dagster_slurm.core.warm import Shape
 from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.launchers.programs import CLUSTER
 from dagster_slurm.launchers.settings import Value
+from dagster_slurm.launchers.share import share_of
 
 #: the steps of a job that nobody shares
 _ALONE = ("--overlap",)
@@ -23,6 +28,20 @@ class ClusterLauncher(ComputeLauncher):
 
     framework: ClassVar[str]
 
+    def keeps(self) -> bool:
+        """Whether there is a cluster of ours to keep: none if it names one that exists."""
+        return True
+
+    def daemons(self) -> ClusterLauncher:
+        """Return the launcher without what is its payload's alone: what remains makes the cluster what it is."""
+        return self
+
+    def shape(self, resources: Resources) -> Shape:
+        """Return what a cluster has in a job with these resources, which must hold what the launcher needs."""
+        share = share_of(resources)
+        nodes = int(resources.options.get("nodes") or resources.nodes or 1)
+        return Shape(nodes, share.cpus, share.memory, share.gpus)
+
     def serve(self, setting: Setting) -> Started:
         """Return what keeps a cluster, as a run of its own, until it is told to stop.
 
@@ -33,14 +52,15 @@ class ClusterLauncher(ComputeLauncher):
         """
         return self.start(replace(setting, command=(), connection=""))
 
-    def drive(self, setting: Setting, connection: str) -> Started:
-        """Return what runs a payload at a cluster that another run keeps.
+    def drive(self, setting: Setting, connection: str, cluster: Mapping[str, str | bool] | None = None) -> Started:
+        """Return what runs a payload at a cluster that another run keeps; it waits for one that is being started.
 
         Args:
             setting: with the driver's own resources.
             connection: see :meth:`connection`.
+            cluster: what the payload's metadata is to say of the cluster.
         """
-        return self.start(replace(setting, connection=connection))
+        return self.start(replace(setting, connection=connection, cluster=cluster or {}))
 
     def connection(self, run_dir: str, restart: int = 0) -> str:
         """Return the file that a run of :meth:`serve` writes when its cluster is ready; only its user can read it."""
@@ -61,4 +81,5 @@ def common(setting: Setting) -> dict[str, Value]:
         "LOCAL": setting.local,
         "STEP_OPTIONS": setting.step_options or _ALONE,
         "CONNECTION": setting.connection or None,
+        "CLUSTER": json.dumps(setting.cluster) if setting.cluster else None,
     }

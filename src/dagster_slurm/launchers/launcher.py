@@ -22,6 +22,7 @@ class Setting:
         step_options: for ``srun``, where others share the allocation: which part of it the steps of this run may have,
             such as ``("--exact", "--mem=4000", "--gres=none")``. Empty: the job is this run's alone.
         connection: a file on the target in which another run published its cluster; see :mod:`.cluster`. Empty: none.
+        cluster: what the metadata is to say of that cluster.
     """
 
     command: tuple[str, ...]
@@ -31,6 +32,7 @@ class Setting:
     local: bool = False
     step_options: tuple[str, ...] = ()
     connection: str = ""
+    cluster: Mapping[str, str | bool] = field(default_factory=dict[str, "str | bool"])
 
     @property
     def nodes(self) -> int:

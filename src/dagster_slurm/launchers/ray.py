@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.core.warm import Shape
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers.cluster import ClusterLauncher, common
 from dagster_slurm.launchers.launcher import Setting, Started
@@ -80,9 +81,25 @@ class RayLauncher(ClusterLauncher):
         """Ask for the CPUs and GPUs that were named."""
         return Resources(cpus=self.num_cpus_per_node, gpus_per_node=self.num_gpus_per_node or None)
 
+    def keeps(self) -> bool:
+        """Whether a cluster is started."""
+        return self.ray_address is None
+
+    def daemons(self) -> RayLauncher:
+        """Return it without its numbers, which are the cluster's shape, and without what concerns the payload."""
+        return replace(
+            self, num_gpus_per_node=None, num_cpus_per_node=None, head_startup_timeout=120.0, grace_period=10.0
+        )
+
+    def shape(self, resources: Resources) -> Shape:
+        """Return what a cluster has: the launcher's own numbers are part of what is asked for."""
+        whole = super().shape(resources)
+        cpus, gpus = self.num_cpus_per_node, self.num_gpus_per_node
+        return replace(whole, cpus=cpus or whole.cpus, gpus=whole.gpus if gpus is None else gpus)
+
     def programs(self) -> Mapping[str, Path]:
         """Send along what starts, watches and ends the cluster."""
-        return programs(*self._programs())
+        return programs(*self._programs(), "ray_leftovers.py")
 
     def start(self, setting: Setting) -> Started:
         """Return what starts the cluster and then the payload."""

@@ -75,6 +75,18 @@ class SparkLauncher(ClusterLauncher):
         """Ask for the cores of an executor."""
         return Resources(cpus=self.executor_cores)
 
+    def keeps(self) -> bool:
+        """Whether a cluster is started."""
+        return self.master_url is None
+
+    def daemons(self) -> SparkLauncher:
+        """Return what master and workers are started with; all else is the driver's and its executors'."""
+        return SparkLauncher(
+            spark_home=self.spark_home,
+            network_interface=self.network_interface,
+            pre_start_commands=self.pre_start_commands,
+        )
+
     def programs(self) -> Mapping[str, Path]:
         """Send along what starts, watches and ends the cluster."""
         return programs(*self._programs())

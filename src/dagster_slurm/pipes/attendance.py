@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from dagster import OpDefinition
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.execution.stats import StepEventStatus
 
-from dagster_slurm.engine.sessions import Session
 from dagster_slurm.errors import DagsterSlurmError
 from dagster_slurm.pipes.handles import Context, is_direct
 
@@ -24,12 +23,24 @@ def run_and_step(context: Context) -> tuple[str, str]:
     return context.run_id, context.get_step_execution_context().step.key
 
 
+class Shared(Protocol):
+    """What steps of a run share, and what ends when none of them needs it any more."""
+
+    def enter(self) -> None:
+        """One more call of ``run`` needs it."""
+        ...
+
+    def leave(self, run: str, step: str, unfinished: Sequence[str]) -> None:
+        """A step has ended; these steps of its run may still come."""
+        ...
+
+
 @contextmanager
-def attending(session: Session | None, context: Context, keys: Collection[str]) -> Generator[None]:
-    """Hold a session while a step uses it; say afterwards who is still to come.
+def attending(session: Shared | None, context: Context, keys: Collection[str]) -> Generator[None]:
+    """Hold a session (or warm clusters) while a step uses it; say afterwards who is still to come.
 
     Args:
-        session: which; none for a job of its own.
+        session: which; none for a job of its own, with a cluster of its own.
         context: of the step.
         keys: the resources of the step that lead to this session.
     """

@@ -17,11 +17,14 @@ class Echo:
 
     Args:
         warn: is told once per stream if nobody takes the output any more; the job does not care.
+        label: stands before each line, and lines are written whole: others write between them.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], label: str = "") -> None:
         decoder = codecs.getincrementaldecoder("utf-8")
         self._warn = warn
+        self._label = label
+        self._begun = {"stdout": "", "stderr": ""}
         self._decoders = {stream: decoder("replace") for stream in ("stdout", "stderr")}
         self._ends_whole = {"stdout": True, "stderr": True}
         self._last = {"stdout": "", "stderr": ""}
@@ -52,8 +55,14 @@ class Echo:
         if text:
             self._ends_whole[stream] = text.endswith("\n")
             self._last[stream] = (self._last[stream] + text[-_TAIL:])[-_TAIL:]
-            if stream not in self._deaf:
+            text = self._labelled(stream, text) if self._label else text
+            if text and stream not in self._deaf:
                 self._hand_over(stream, text)
+
+    def _labelled(self, stream: str, text: str) -> str:
+        """Keep the last line until it is whole."""
+        *lines, self._begun[stream] = (self._begun[stream] + text).split("\n")
+        return "".join(f"{self._label}{line}\n" for line in lines)
 
     def _hand_over(self, stream: str, text: str) -> None:
         target = sys.stdout if stream == "stdout" else sys.stderr

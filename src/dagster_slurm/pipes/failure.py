@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from dagster_slurm.core.facts import Fact
@@ -24,13 +26,18 @@ class SlurmFailure(dg.Failure):
         self.error = error
 
 
-def failure(error: DagsterSlurmError, facts: dict[str, Fact] | None = None) -> SlurmFailure:
+def failure(
+    error: DagsterSlurmError,
+    facts: dict[str, Fact] | None = None,
+    more: Mapping[str, dg.MetadataValue] | None = None,
+) -> SlurmFailure:
     """Return the failure that ends the step: its description says all, its metadata can be searched."""
     cause = error.cause if isinstance(error, JobError) else type(error).__name__
     metadata: dict[str, dg.MetadataValue] = {
         "slurm/error": dg.MetadataValue.text(type(error).__name__),
         "slurm/cause": dg.MetadataValue.text(cause),
         **namespaced(facts or {}),
+        **(more or {}),
     }
     if error.hint:
         metadata["slurm/what_to_do"] = dg.MetadataValue.text(error.hint)
@@ -39,9 +46,10 @@ def failure(error: DagsterSlurmError, facts: dict[str, Fact] | None = None) -> S
     return SlurmFailure(error, metadata)
 
 
-def namespaced(facts: dict[str, Fact]) -> dict[str, dg.MetadataValue]:
-    """Return facts as metadata: numbers can be plotted, the run directory is a path."""
-    return {f"slurm/{name}": _value(name, value) for name, value in facts.items()}
+def namespaced(facts: Mapping[str, Fact], component: str = "") -> dict[str, dg.MetadataValue]:
+    """Return facts as metadata, of a component below its name: numbers can be plotted, the run directory is a path."""
+    prefix = f"{component}/" if component else ""
+    return {f"{prefix}slurm/{name}": _value(name, value) for name, value in facts.items()}
 
 
 def _value(name: str, value: Fact) -> dg.MetadataValue:

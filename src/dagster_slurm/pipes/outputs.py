@@ -14,7 +14,7 @@ from dagster_slurm.pipes.handles import Context
 OwnFacts = Mapping[dg.AssetKey, Mapping[str, Fact]]
 
 
-def own_facts(wanted: Wanted | None, outputs: Sequence[Output], root: str) -> OwnFacts:
+def own_facts(wanted: Wanted | None, outputs: Sequence[Output]) -> OwnFacts:
     """Return what there is of each asset's result: its place, files and bytes."""
     if wanted is None or not outputs:
         return {}
@@ -24,7 +24,7 @@ def own_facts(wanted: Wanted | None, outputs: Sequence[Output], root: str) -> Ow
         slots = [slot for slot in wanted.outputs if slot.asset == asset]
         mine = [by_name[slot.folder] for slot in slots if slot.folder in by_name]
         found[dg.AssetKey(asset)] = {
-            "output_path": place(root, slots[0] if len(slots) == 1 else Slot(asset)),
+            "output_path": place(wanted.root, slots[0] if len(slots) == 1 else Slot(asset)),
             "output_files": sum(output.files for output in mine),
             "output_bytes": sum(output.size for output in mine),
             **({"output_partitions": len(slots)} if len(slots) > 1 else {}),

@@ -19,16 +19,18 @@ class Telling:
         context: whose log is written to.
         reader: takes the Pipes messages.
         local: there is no queue to speak of.
+        component: the name of a component. What concerns the job as a whole is said by the job.
     """
 
-    def __init__(self, context: Context, reader: RunMessageReader, *, local: bool) -> None:
+    def __init__(self, context: Context, reader: RunMessageReader | None, *, local: bool, component: str = "") -> None:
         self._log = context.log
         self._reader = reader
         self._local = local
         self._delayed = ""
         #: called at each repetition of the submission; may raise
         self.on_delay: Callable[[], None] = lambda: None
-        self.echo = Echo(context.log.warning)
+        self._component = component
+        self.echo = Echo(context.log.warning, f"[{component}] " if component else "")
 
     def output(self, stream: str, data: bytes) -> None:
         """Echo the payload's output."""
@@ -40,7 +42,8 @@ class Telling:
 
     def messages(self, restart: int, data: bytes) -> None:
         """Hand on Pipes messages."""
-        self._reader.feed(restart, data)
+        if self._reader is not None:
+            self._reader.feed(restart, data)
 
     def event(self, event: Event) -> None:
         """Say what happened to the job, in one line."""
@@ -50,8 +53,12 @@ class Telling:
             if again:
                 self.echo.restart()
             if not self._local or again:
-                name = kind_of(start.job).capitalize()
-                self._log.info(f"{name} {start.job} began{again} on {start.nodes or start.node}.")
+                name = f"{kind_of(start.job).capitalize()} {start.job}"
+                if self._component:
+                    name = f"Component {self._component} (job {start.job})"
+                self._log.info(f"{name} began{again} on {start.nodes or start.node}.")
+        elif self._component and not isinstance(event, Ended):
+            return  # the job says so
         elif isinstance(event, Waiting):
             expected = f", expected to start at {event.expected_start}" if event.expected_start else ""
             self._log.info(f"The job waits in the queue: {event.reason or 'no reason given'}{expected}.")
@@ -71,6 +78,8 @@ class Telling:
 
     def absent(self, error: HostError | None) -> None:
         """Say once that the way to the host is barred, and when it is free again."""
+        if self._component:
+            return
         if error is None:
             self._log.info("The host answers again.")
         else:
@@ -89,6 +98,7 @@ class Telling:
 
     def _ended(self, event: Ended) -> None:
         if event.exit.signals:
+            of = f" of component {self._component}" if self._component else ""
             self._log.warning(
-                f"The payload got SIG{', SIG'.join(event.exit.signals)} and ended; asking for the reason."
+                f"The payload{of} got SIG{', SIG'.join(event.exit.signals)} and ended; asking for the reason."
             )

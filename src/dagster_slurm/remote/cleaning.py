@@ -27,9 +27,10 @@ def mark_collected(directory: str, outcome: str) -> None:
 
 
 def forget_variables(directory: str) -> None:
-    """Remove ``env.sh``."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(directory, "env.sh"))
+    """Remove ``env.sh`` of a run, and of its components."""
+    for folder in [directory, *_folders(os.path.join(directory, "components"))]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, "env.sh"))
 
 
 def due(base: str) -> bool:

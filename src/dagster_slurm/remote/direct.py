@@ -45,10 +45,10 @@ class Direct:
 
     def rows(self, jobs: List[Dict[str, Any]]) -> List[str]:
         """Return lines like those of the queue for the jobs that run; of those that do not, nothing is left running."""
-        running = [job for job in jobs if self.alive(int(job["id"]), job.get("ticks"))]
+        running = [job for job in jobs if self.alive(_process(job["id"]), job.get("ticks"))]
         for job in jobs:
             if job not in running:
-                end_orphans(int(job["id"]))
+                end_orphans(_process(job["id"]))
         return ["%s|RUNNING" % job["id"] for job in running]
 
     def stop(self, pid: int, ticks: Optional[str]) -> bool:
@@ -58,6 +58,11 @@ class Direct:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGTERM)
         return True
+
+
+def _process(job: Any) -> int:
+    """Return the process of a job, or of the one that a component (``4711+1``) belongs to."""
+    return int(str(job).split("+", 1)[0])
 
 
 def end_orphans(leader: int) -> bool:

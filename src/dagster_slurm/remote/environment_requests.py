@@ -1,6 +1,6 @@
 """What the agent does for environments when it is asked; each may be repeated."""
 
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from . import build_jobs, built, housekeeping, packages, pythons
 from .commands import Commands
@@ -66,9 +66,10 @@ class EnvironmentRequests:
         return housekeeping.clean(head["base"], head["older"], head["most"], head["dry"])
 
 
-def environment_is_ready(head: Head) -> bool:
-    """Whether a submission finds its environment; there may be none to find."""
-    wanted = head.get("environment")
-    if wanted is None:
-        return True
-    return not wanted["force"] and built.is_ready(wanted["path"], wanted["key"], head["base"])
+def lacking_environments(head: Head) -> List[str]:
+    """Return the environments that a submission does not find; there may be none to find."""
+    return [
+        wanted["path"]
+        for wanted in head.get("environments", [])
+        if wanted["force"] or not built.is_ready(wanted["path"], wanted["key"], head["base"])
+    ]

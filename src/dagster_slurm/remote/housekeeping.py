@@ -83,7 +83,10 @@ def _bases(path: str) -> List[str]:
 def _in_use(bases: Set[str]) -> Set[str]:
     """Return the environments of all runs below some bases that have not ended."""
     return {
-        rundir.read_text(os.path.join(directory, "environment")) for base in bases for directory in _unfinished(base)
+        folder
+        for base in bases
+        for directory in _unfinished(base)
+        for folder in rundir.read_text(os.path.join(directory, "environment")).split("\n")
     }
 
 

@@ -9,7 +9,7 @@ import time
 from typing import Any, Dict, List
 
 #: what a node with internet reaches, and how long that is tried, in seconds
-_OUTSIDE = (("pypi.org", 443), ("github.com", 443))
+_OUTSIDE = (("github.com", 443), ("www.python.org", 443))
 _PATIENCE = 5.0
 _PROGRAMS = ("apptainer", "singularity", "podman", "enroot", "docker", "java", "nvidia-smi")
 

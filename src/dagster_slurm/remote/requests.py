@@ -11,9 +11,10 @@ import time
 from typing import Any, Callable, ContextManager, Dict, Generator, List, Optional, Set, Tuple
 
 from . import cleaning, rundir, store
+from .cluster_requests import CLUSTER_REQUESTS, ClusterRequests
 from .commands import Commands, clean_environment
 from .direct import Direct
-from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, environment_is_ready
+from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, lacking_environments
 from .looking import LOOKING_REQUESTS, LookingRequests
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
@@ -24,12 +25,12 @@ _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
 _OWN = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
-REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS
+REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS + CLUSTER_REQUESTS
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Requests(EnvironmentRequests, LookingRequests, SessionRequests):
+class Requests(EnvironmentRequests, LookingRequests, SessionRequests, ClusterRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:
@@ -70,18 +71,20 @@ class Requests(EnvironmentRequests, LookingRequests, SessionRequests):
             return dict(found, adopted=True)
         check_base(head["base"])
         missing = store.have(head["base"], head.get("needs", []))
-        lacks_environment = not environment_is_ready(head)
-        if missing or lacks_environment:
-            return {"missing": missing, "lacks_environment": lacks_environment}
+        lacking = lacking_environments(head)
+        if missing or lacking:
+            return {"missing": missing, "lacking_environments": lacking}
         with self._lock(directory) as renew:
             found = _evidence(directory)
             if _exists(found, head):
                 return dict(found, adopted=True)
             files, rest = _split(head["files"], body)
 
-            def fill(work: str) -> None:
+            def fill(run: str) -> None:
+                for folder in head.get("folders", ()):
+                    rundir.make_private(os.path.join(run, folder))
                 for key, into in head.get("extra", ()):
-                    store.place(head["base"], key, os.path.join(work, into))
+                    store.place(head["base"], key, os.path.join(run, into))
 
             with self._unbroken():
                 fresh = rundir.stage(directory, files, fill)
@@ -122,13 +125,14 @@ class Requests(EnvironmentRequests, LookingRequests, SessionRequests):
         found = rundir.evidence(head["dir"])
         ids: List[Any] = [found["job"].get("id"), found["claim"]]
         known: Set[str] = {str(job) for job in ids if job and job != rundir.CANCELLED}
-        if not known or (head["kind"] == "step" and not found["claim"]):
+        is_unit = head["kind"] == "step" or "session" in found["job"]
+        if not known or (is_unit and not found["claim"]):
             # A submission whose reply was lost may still land: its job finds the run claimed, and ends.
             rundir.claim(head["dir"], rundir.CANCELLED)
         if head["kind"] == "direct":
             ticks = {str(found["job"].get("id")): found["job"].get("ticks")}
             return {"cancelled": [job for job in known if self._direct.stop(int(job), ticks.get(job))]}
-        if head["kind"] == "step":
+        if is_unit:
             return {"cancelled": cancel_unit(head["dir"], found, self._commands.run)}
         if not known:
             job = self._look_up(head, head["dir"], renew)

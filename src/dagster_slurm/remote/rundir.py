@@ -66,7 +66,7 @@ def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) 
     Args:
         directory: where.
         files: what lies in it.
-        fill: puts further things into the working directory whose path it is given; may be called again.
+        fill: puts further things into the directory whose path it is given; may be called again.
 
     Returns:
         False if it was there before: its files are replaced one by one, so that a job that lands late finds them whole.
@@ -74,8 +74,9 @@ def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) 
     if os.path.isdir(directory):
         for name, mode, content in files:
             if content or not os.path.exists(os.path.join(directory, name)):
+                make_private(os.path.dirname(os.path.join(directory, name)))
                 write_whole(os.path.join(directory, name), content, mode)
-        fill(os.path.join(directory, "work"))
+        fill(directory)
         return False
     parent = os.path.dirname(directory)
     make_private(parent)
@@ -89,8 +90,9 @@ def stage(directory: str, files: List[StagedFile], fill: Callable[[str], None]) 
     try:
         os.mkdir(os.path.join(temporary, "work"), 0o700)
         for name, mode, content in files:
+            make_private(os.path.dirname(os.path.join(temporary, name)))
             _write(os.path.join(temporary, name), content, mode)
-        fill(os.path.join(temporary, "work"))
+        fill(temporary)
         os.rename(temporary, directory)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -65,8 +65,8 @@ class Session:
             self._hear(now)
             self._count(now)
             self._units.listen(now)
+            self._end(now)  # first: what came after the request to stop is not begun
             self._begin(now)
-            self._end(now)
             if self._closed and not self._units.running:
                 break
             select.select(self._units.streams(), [], [], self._pause(now))
@@ -124,6 +124,8 @@ class Session:
         if self._life.too_late_for(now, unit.flags.get("seconds")):
             self._close("its time limit is near")
             return
+        if "served" not in self._said:
+            self._say({"served": 1})
         facts = dict(self._figures(), session=self._settings["name"], session_job=self._job)
         facts["session_generation"] = self._settings["generation"]
         self._units.start(unit, now, facts)

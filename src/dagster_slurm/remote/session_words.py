@@ -9,9 +9,7 @@ Refusal = NamedTuple("Refusal", [("kind", str), ("text", str), ("node", str)])
 
 _ERROR = re.compile(r"srun: error: (.*)")
 _NODE = re.compile(r"Task launch for \S+ failed on node (\S+):|launch_tasks: \S+ on (\S+)|Communication .* on (\S+)")
-_OVER = re.compile(
-    r"already completing or completed|Job has expired|Invalid job id|no longer running|is being cancelled"
-)
+_OVER = re.compile(r"already completing or completed|has expired|Invalid job id|no longer running|is being cancelled")
 _AGAIN = re.compile(
     r"Socket timed out|Unable to contact|Connection refused|Zero Bytes|temporarily unavailable|Transport endpoint"
     r"|Unable to confirm allocation|Communication connection failure|Slurm backup controller|not responding"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
+from dagster_slurm.core.warm import check_tolerance
 from dagster_slurm.engine.plan import Ask
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import decided
@@ -20,8 +21,8 @@ from dagster_slurm.payloads.extra_files import extra_files
 from dagster_slurm.payloads.interpreter import interpreter_of
 from dagster_slurm.payloads.payload import Payload
 from dagster_slurm.payloads.resolve import command_on_target, resolve
+from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.handles import Context, call_name, is_direct
-from dagster_slurm.pipes.run import Call
 from dagster_slurm.resources.arguments import Arguments, PathLike
 from dagster_slurm.resources.data import data_base, sending, wanted
 from dagster_slurm.resources.metadata import Said, from_metadata
@@ -35,15 +36,41 @@ class Settings(PixiSettings, Protocol):
 
     slurm: SlurmResource | None
     local_environment: str
-    local_data_base: str | None
+    data_base: str | None
     session: SlurmSessionResource | None
     pre_deployed_env_path: str | None
     default_skip_payload_upload: bool
     forward_termination: bool
+    enable_cluster_reuse: bool
+    cluster_reuse_tolerance: float
 
 
 def call_for(context: Context, arguments: Arguments, settings: Settings, target: Target) -> Call:
     """Return the call that all sayings amount to.
+
+    Raises:
+        ConfigurationError: something in them is wrong; nothing was sent anywhere.
+    """
+    reuse = _reuse(settings, target)
+    return Call(
+        context=context,
+        ask=ask_for(context, arguments, settings, target),
+        name=call_name(context, arguments.key, *fingerprint(arguments)),
+        extras=arguments.extras,
+        poll_timeout=arguments.poll_timeout,
+        forward_termination=settings.forward_termination,
+        resource_keys=_keys_of(context, settings),
+        reuse=reuse,
+    )
+
+
+def fingerprint(arguments: Arguments) -> tuple[object, ...]:
+    """Return what tells a call from others in a step."""
+    return (_text(arguments.payload_path), arguments.extras, type(arguments.launcher).__name__)
+
+
+def ask_for(context: Context, arguments: Arguments, settings: Settings, target: Target) -> Ask:
+    """Return what all sayings ask for.
 
     Raises:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
@@ -67,7 +94,14 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         if upload
         else _on_target(arguments, surroundings.scripts())
     )
-    ask = Ask(
+    if target.session is not None:
+        if arguments.launcher.programs():
+            raise ConfigurationError(
+                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
+                hint='Use mode="slurm" for this asset, or BashLauncher().',
+            )
+        _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
+    return Ask(
         payload=payload,
         launcher=arguments.launcher,
         resources=_resources(arguments, said, queue),
@@ -84,25 +118,22 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         local=target.local,
         data=wanted(context, target, data_base(settings, target), resume=arguments.resume_output),
     )
+
+
+def _reuse(settings: Settings, target: Target) -> float | None:
+    if not check_tolerance(settings.cluster_reuse_tolerance):
+        raise ConfigurationError(
+            f"cluster_reuse_tolerance={settings.cluster_reuse_tolerance!r} is not a part of a whole",
+            hint="0.15: a cluster that has up to 15 % fewer CPUs, or less memory, than an asset asks for serves it.",
+        )
+    if not settings.enable_cluster_reuse:
+        return None
     if target.session is not None:
-        if arguments.launcher.programs():
-            raise ConfigurationError(
-                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
-                hint='Use mode="slurm" for this asset, or BashLauncher().',
-            )
-        _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
-    name = call_name(
-        context, arguments.key, _text(arguments.payload_path), arguments.extras, type(ask.launcher).__name__
-    )
-    return Call(
-        context=context,
-        name=name,
-        ask=ask,
-        extras=arguments.extras,
-        poll_timeout=arguments.poll_timeout,
-        forward_termination=settings.forward_termination,
-        resource_keys=_keys_of(context, settings),
-    )
+        raise ConfigurationError(
+            'enable_cluster_reuse=True does not work in mode="slurm-session" in this version yet',
+            hint="Leave it out: each asset of the session starts a cluster of its own.",
+        )
+    return settings.cluster_reuse_tolerance
 
 
 def _tell_what_is_decided(context: Context, asked: Resources, queue: SlurmQueueConfig) -> None:

@@ -16,12 +16,16 @@ from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
+from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
+from dagster_slurm.managers import HetJobComponent
 from dagster_slurm.pipes.attendance import run_and_step
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.failure import failure
+from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.handles import AnyContext, Context, of_step
 from dagster_slurm.pipes.run import run
+from dagster_slurm.pipes.together import run_together
 from dagster_slurm.resources import targets
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
 from dagster_slurm.resources.asking import call_for
@@ -30,6 +34,7 @@ from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.run_config import SlurmRunConfig
 from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmResource
+from dagster_slurm.resources.together import Asked, call_together
 from dagster_slurm.resources.variables import filled_in
 
 
@@ -43,7 +48,7 @@ class ExecutionMode(str, Enum):
 
 
 #: the modes that work in this version
-_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM, ExecutionMode.SLURM_SESSION)
+_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM, ExecutionMode.SLURM_SESSION, ExecutionMode.SLURM_HETJOB)
 
 
 class ComputeResource(dg.ConfigurableResource[Any]):
@@ -51,8 +56,8 @@ class ComputeResource(dg.ConfigurableResource[Any]):
 
     mode: str = Field(
         default="local",
-        description='"local": a process beside Dagster. "slurm": one Slurm job per asset. "slurm-session": assets '
-        "share an allocation.",
+        description='"local": a process beside Dagster. "slurm", "slurm-hetjob": one Slurm job per asset; what '
+        'run_heterogeneous runs is one job of several components. "slurm-session": assets share an allocation.',
     )
     slurm: SlurmResource | None = Field(default=None, description="The cluster; not looked at in local mode.")
     session: SlurmSessionResource | None = Field(
@@ -82,10 +87,16 @@ class ComputeResource(dg.ConfigurableResource[Any]):
     local_base: str | None = Field(
         default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
     )
-    local_data_base: str | None = Field(
-        default=None, description="Folder for results in local mode; None: data, beside the local runs."
+    data_base: str | None = Field(
+        default=None, description="Local mode: folder for results on this machine; None: data_base of slurm."
     )
     forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
+    enable_cluster_reuse: bool = Field(
+        default=False, description="Local mode: Ray and Spark clusters stay for the later steps of a run."
+    )
+    cluster_reuse_tolerance: float = Field(
+        default=0.0, description="A cluster with this part less of CPUs or memory than an asset asks for serves it."
+    )
 
     @classmethod
     def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> "ComputeResource":
@@ -189,6 +200,91 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             raise failure(error) from None
         return run(target, call)
 
+    def run_heterogeneous(
+        self,
+        *,
+        context: AnyContext,
+        components: Sequence[HetJobComponent],
+        payload_path: PathLike | Sequence[str] | None = None,
+        assets: Mapping[str, Any] | None = None,
+        on_failure: OnFailure = "cancel",
+        grace_period: float = 10.0,
+        config: SlurmRunConfig | None = None,
+        key: str | None = None,
+        poll_timeout: float | None = None,
+        **unknown: object,
+    ) -> CompletedComponents:
+        """Run several payloads with needs of their own in one submission, and wait for all of them.
+
+        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``local`` mode they are
+        processes side by side.
+
+        Args:
+            context: of the asset or op.
+            components: what to run.
+            payload_path: the payload of all components that name none; without it, that of each is
+                ``<component_id>.py``.
+            assets: which component makes which assets: ``{"train": "model"}``. Without it, the only asset of a step is
+                made by all components, and each of several by the component of its name.
+            on_failure: ``"cancel"``: a component that fails ends the others; ``"wait"``: they go on.
+            grace_period: seconds that the others have before they are told to end.
+            config: what was said in the launchpad; it goes for every component.
+            key: a name for this call, unique in the step, as in :meth:`run`.
+            poll_timeout: seconds after which to give up and cancel the job, time in the queue included. None: never.
+            unknown: anything else is an error.
+
+        Returns:
+            The results, to be returned from the asset as they are: one for each asset. The metadata of a step's only
+            asset have each component's below its name (``train/slurm/job_id``).
+
+        Raises:
+            SlurmFailure: a component did not end well, or they could not begin; its ``error`` names it.
+        """
+        try:
+            _refuse(unknown, self.run_heterogeneous)
+            settings = filled_in(self)
+            asked = Asked(
+                components=components,
+                payload_path=payload_path,
+                assets=assets,
+                on_failure=on_failure,
+                grace_period=grace_period,
+                config=config or SlurmRunConfig(),
+                key=key,
+                poll_timeout=poll_timeout,
+                default_launcher=settings.default_launcher,
+                default_environment=self.environment,
+            )
+            if _mode(settings.mode) is ExecutionMode.SLURM_SESSION:
+                raise ConfigurationError(
+                    'mode="slurm-session" does not run components yet',
+                    hint='Use mode="slurm-hetjob" for this asset, or call compute.run in an asset for each component.',
+                )
+            target = settings._target()  # noqa: SLF001 - the same class
+            call = call_together(of_step(context), asked, settings, target)
+        except DagsterSlurmError as error:
+            raise failure(error) from None
+        return run_together(target, call)
+
+    def cleanup_cluster(self, cluster_id: str | None = None) -> list[str]:
+        """End a warm cluster, or all of them: no asset begins in it any more, and it ends when those in it have ended.
+
+        Args:
+            cluster_id: as metadata tell it (``slurm/cluster_id``). None: all that this resource leads to.
+
+        Returns:
+            The clusters that were told to end.
+
+        Raises:
+            ConfigurationError, HostError, RequestFailed: the host cannot be asked.
+        """
+        settings = filled_in(self)
+        if _mode(settings.mode) is not ExecutionMode.LOCAL:
+            return []  # none outlives its job
+        target = targets.local(settings.local_base)
+        answer, _ = target.host.request("end_clusters", base=target.place().base, scopes=None, name=cluster_id)
+        return list(answer["ended"])
+
     def path(self, asset_key: Any, partition: str | None = None) -> str:
         """Return the folder of an asset's result on the target, whether something lies there or not.
 
@@ -197,7 +293,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             partition: its partition. Without one, for an asset with partitions, the folder above all of them.
 
         Raises:
-            SlurmFailure: no asset is named so, or the data folder has a variable that is not set there.
+            SlurmFailure: no asset is named so, there is no data_base, or it has a variable that is not set there.
         """
         try:
             named = slot(asset_key, partition)
@@ -216,7 +312,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
         return _mode(self.mode)
 
     def _target(self, context: AnyContext | None = None) -> Target:
-        """Where payloads run; without a context, the cluster itself and no session on it."""
+        """Return where payloads of a step go; without a step, where the cluster is, whatever is shared there."""
         mode = _mode(self.mode)
         if mode is ExecutionMode.LOCAL:
             return targets.local(self.local_base)
@@ -254,4 +350,4 @@ def _refuse(unknown: Mapping[str, object], method: Any) -> None:
     if unknown:
         known = frozenset(inspect.signature(method).parameters) - {"unknown"}
         name = next(iter(unknown))
-        raise ConfigurationError(f"run() has no argument {name!r}", hint=suggestion(name, known))
+        raise ConfigurationError(f"{method.__name__}() has no argument {name!r}", hint=suggestion(name, known))

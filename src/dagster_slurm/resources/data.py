@@ -19,28 +19,31 @@ from dagster_slurm.resources.surroundings import expanded
 
 #: more partitions than this are not named one by one to a payload
 _MOST = 1000
+_NAME_ONE = (
+    'Set SlurmResource(data_base="$SCRATCH/results"), for instance; in local mode ComputeResource(data_base=...), a folder '
+    "on this machine."
+)
 
 
-def wanted(context: Context, target: Target, data_base: str | None, *, resume: bool) -> Wanted:
-    """Return what the payload of a step reads and writes.
+def wanted(context: Context, target: Target, data_base: str | None, *, resume: bool) -> Wanted | None:
+    """Return what the payload of a step reads and writes; None: nobody said where results live.
 
     Args:
         context: of the step.
         target: where it runs.
-        data_base: the folder of results as the user wrote it; None: below the folder with the runs.
+        data_base: the folder of results as the user wrote it.
         resume: what an attempt wrote stays for the next one.
 
     Raises:
-        ConfigurationError: the folder has a variable that is not set there.
+        ConfigurationError: the folder has a variable that is not set there; or there is none, and what an attempt wrote
+            is to stay.
         HostError: the host never answered, or refuses us.
     """
-    return Wanted(
-        outputs=_outputs(context),
-        inputs=_inputs(context),
-        root=root(target, data_base) if data_base is not None else None,
-        needed=data_base is not None,
-        resume=resume,
-    )
+    if data_base is None:
+        if resume:
+            raise ConfigurationError("resume_output=True needs a folder for results", hint=_NAME_ONE)
+        return None
+    return Wanted(root(target, data_base), _outputs(context), _inputs(context), resume)
 
 
 class Settings(Protocol):
@@ -48,26 +51,25 @@ class Settings(Protocol):
 
     slurm: SlurmResource | None
     session: SlurmSessionResource | None
-    local_data_base: str | None
+    data_base: str | None
 
 
 def data_base(settings: Settings, target: Target) -> str | None:
     """Return the folder of results as the user wrote it."""
-    if target.local:
-        return settings.local_data_base
-    slurm = settings.slurm or (settings.session.cluster() if settings.session is not None else None)
-    return slurm.data_base if slurm is not None else None
+    slurm = _cluster(settings)
+    there = slurm.data_base if slurm is not None else None
+    return settings.data_base or there if target.local else there
 
 
 def root(target: Target, data_base: str | None) -> str:
     """Return the folder of results, as the target understands it.
 
     Raises:
-        ConfigurationError: it has a variable that is not set there, or is no absolute path.
+        ConfigurationError: there is none, it has a variable that is not set there, or is no absolute path.
         HostError: the host never answered, or refuses us.
     """
     if data_base is None:
-        return Wanted().at(target.place().base)
+        raise ConfigurationError("nobody said where results live", hint=_NAME_ONE)
     if not data_base.startswith(("/", "~", "$")):
         raise ConfigurationError(
             f"data_base={data_base!r} is not an absolute path", hint='data_base="$SCRATCH/results", for instance.'
@@ -75,15 +77,20 @@ def root(target: Target, data_base: str | None) -> str:
     return expanded(data_base, "data_base", target).rstrip("/") or "/"
 
 
+def _cluster(settings: Settings) -> SlurmResource | None:
+    return settings.slurm or (settings.session.cluster() if settings.session is not None else None)
+
+
 def sending(settings: Settings, target: Target) -> Callable[[Sequence[Path]], str]:
     """Return what says how large files get to the data folder."""
 
     def say(sources: Sequence[Path]) -> str:
-        folder = f"{root(target, data_base(settings, target))}/sent"
+        base = data_base(settings, target)
+        folder = f"{root(target, base) if base is not None else target.place().base}/sent"
         words = ["rsync", "-a", "--partial", *map(str, sources)]
         if target.local:
             return f"Hand the path over instead, in extras; or {shlex.join([*words, f'{folder}/'])}"
-        slurm = settings.slurm or (settings.session.cluster() if settings.session is not None else None)
+        slurm = _cluster(settings)
         ssh = slurm.ssh if slurm is not None else None
         if ssh is not None:
             words[2:2] = ["-e", f"ssh -p {ssh.port}"] if ssh.port else []

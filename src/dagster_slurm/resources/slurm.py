@@ -89,7 +89,7 @@ class SlurmResource(dg.ConfigurableResource[Any]):
     data_base: str | None = Field(
         default=None,
         description="Folder for results, one below it for each asset and partition, on a file system that all nodes "
-        "share. ~ and $SCRATCH are expanded there. None: <remote_base>/data.",
+        "share. ~ and $SCRATCH are expanded there. None: there are no such folders.",
     )
     remote_python: str = Field(default="python3", description="Python on login and compute nodes: a name or a path.")
     keep_runs_days: float | None = Field(

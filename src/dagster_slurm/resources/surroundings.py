@@ -19,6 +19,7 @@ from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvi
 from dagster_slurm.errors import ConfigurationError, HostError
 from dagster_slurm.pipes.handles import Context
 from dagster_slurm.resources.slurm import SlurmResource
+from dagster_slurm.schedulers.slurm import Slurm
 
 #: bytes of packages above which a login node is not the place to build them
 _LARGE = 10**9
@@ -170,8 +171,10 @@ def _one_of(name: str, value: str, *known: str) -> str:
 def build_job(slurm: SlurmResource, target: Target) -> BuildJob | None:
     """Return how to build in a job; what the queue says of account and the like holds for it as well."""
     where = _one_of("env_build", slurm.env_build, "auto", "login", "job")
-    if where == "login" or not target.scheduler.asks:
+    if where == "login" or target.local:
         return None
+    # a build is no unit of a session: it may be asked for before there is one
+    scheduler = Slurm()
     queue = slurm.defaults().resources()
     inherited = Resources(
         partition=queue.partition, account=queue.account, qos=queue.qos, reservation=queue.reservation
@@ -180,7 +183,7 @@ def build_job(slurm: SlurmResource, target: Target) -> BuildJob | None:
     own = (directive("job-name", "dagster-slurm-environment"), directive("output", file_pattern("build.log")))
     return BuildJob(
         header=(*own, directive("open-mode", "append"), *directives(asked)),
-        submit=tuple(target.scheduler.submit()),
-        queue=target.scheduler.queue,
+        submit=tuple(scheduler.submit()),
+        queue=scheduler.queue,
         above=0 if where == "job" else _LARGE,
     )

@@ -18,6 +18,7 @@ class Direct:
     no_job: tuple[tuple[str, str], ...] = ()
     queue: tuple[str, ...] = ()
     accounting: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
 
     def submit(self) -> list[str]:
         """Nothing to render: the agent runs ``job.sh``."""

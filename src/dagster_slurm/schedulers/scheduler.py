@@ -22,6 +22,8 @@ class Scheduler(Protocol):
     no_job: tuple[tuple[str, str], ...]
     queue: tuple[str, ...]
     accounting: tuple[str, ...]
+    #: the command that lists partitions and what their nodes have; may be empty
+    partitions: tuple[str, ...]
 
     def submit(self) -> list[str]:
         """Return the command that submits ``job.sh`` of the current folder."""
@@ -46,9 +48,10 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True)
 class SubmitAnswer:
-    """What a submit command that did not give a job id said."""
+    """What a submit command that did not give a job id said; of a job with so many components."""
 
     text: str
     code: int | None
     command: Sequence[str]
     details: Mapping[str, str]
+    components: int = 1

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dagster_slurm.core.partitions import SINFO
 from dagster_slurm.core.states import JobState, from_word
 from dagster_slurm.core.tracker import Row
-from dagster_slurm.errors import DagsterSlurmError, SubmissionDelayed, SubmissionRefused
+from dagster_slurm.errors import DagsterSlurmError, HeterogeneousJobRefused, SubmissionDelayed, SubmissionRefused
 from dagster_slurm.schedulers import step
 from dagster_slurm.schedulers.scheduler import SubmitAnswer
 from dagster_slurm.schedulers.usage import USAGE_FIELDS, used
@@ -50,6 +51,9 @@ _LATER = re.compile(
     r"|gave no answer",
     re.IGNORECASE,
 )
+#: what Slurm says of a heterogeneous job where its scheduler knows none (ESLURM_NOT_SUPPORTED), and what sites' own
+#: filters say
+_NOT_TOGETHER = re.compile(r"not supported|presently disabled|het(erogeneous)?[ _-]?(group|jobs?|comp)", re.IGNORECASE)
 _HINTS = (
     (
         r"(fetch|establish|resolve)_(config|ctls)|slurm\.conf|DNS SRV",
@@ -88,6 +92,7 @@ class Slurm:
     no_job: tuple[tuple[str, str], ...] = (("FAILED", "BadConstraints"), ("FAILED", "None assigned"))
     queue: tuple[str, ...] = (*_SQUEUE, "-o", _QUEUE_FORMAT)
     accounting: tuple[str, ...] = (*_SACCT, "-j", "{ids}", "-o", ",".join(_ACCOUNT_FIELDS))
+    partitions: tuple[str, ...] = SINFO
 
     def submit(self) -> list[str]:
         """Return the command that submits ``job.sh``; everything else stands in the script."""
@@ -106,7 +111,7 @@ class Slurm:
             return step.queue_row(self.queue_row(lines, step.allocation(job)), job)
         for line in lines:
             fields = line.split("|", 5)
-            if len(fields) < 5 or fields[0].strip() != job:
+            if len(fields) < 5 or not _is(fields[0].strip(), job):
                 continue
             _, word, expected, nodes, reason = fields[:5]
             state = from_word(word)
@@ -123,10 +128,10 @@ class Slurm:
             own = next((row for row in reversed(rows) if row["JobID"] == job), None)
             code = _exit_code(own.get("ExitCode", "") if own else "")
             return None if around is None else step.account_row(around, own, job, code)
-        whole = next((row for row in reversed(rows) if row["JobID"] == job), None)
+        whole = next((row for row in reversed(rows) if _is(row["JobID"], job)), None)
         if whole is None or "State" not in whole:
             return None
-        steps = [row for row in rows if row["JobID"].startswith(f"{job}.")]
+        steps = [row for row in rows if row["JobID"].startswith(f"{whole['JobID']}.")]
         code, signal = _exit_code(whole.get("ExitCode", ""))
         out_of_memory = any(
             _OUT_OF_MEMORY_CODE in (row.get("ExitCode"), row.get("DerivedExitCode"))
@@ -163,6 +168,15 @@ class Slurm:
                 exit_code=answer.code,
                 details=answer.details,
             )
+        if answer.components > 1 and _NOT_TOGETHER.search(answer.text):
+            return HeterogeneousJobRefused(
+                f"this cluster takes no heterogeneous jobs: {text}",
+                hint="Give each component an asset of its own that calls compute.run; with "
+                'mode="slurm-session" they share one allocation.',
+                command=answer.command,
+                exit_code=answer.code,
+                details=answer.details,
+            )
         hint = next((hint for words, hint in _HINTS if re.search(words, answer.text, re.IGNORECASE)), None)
         return SubmissionRefused(
             f"Slurm refused the job: {text}",
@@ -171,6 +185,11 @@ class Slurm:
             exit_code=answer.code,
             details=answer.details,
         )
+
+
+def _is(found: str, job: str) -> bool:
+    """Whether a line is the job's; a heterogeneous job as a whole is known by its first component."""
+    return found in (job, f"{job}+0")
 
 
 def _reason(text: str) -> str:

@@ -48,9 +48,9 @@ def account_row(whole: Row, fields: Mapping[str, str] | None, job: str, code: tu
     by = words[2] if words[1:2] == ["by"] and len(words) > 2 else ""
     if whole.state.interrupts and (state is JobState.CANCELLED or not state.terminal):
         word, state, by = whole.word, whole.state, whole.user
-    elif state is JobState.CANCELLED and not by:
-        # so accounting records what somebody killed; a cancel names its user
-        word, state = "FAILED", JobState.FAILED
+    elif state is JobState.CANCELLED and (not by or whole.state is JobState.FAILED):
+        # so accounting records what somebody killed (a cancel names its user), and what an allocation left that failed
+        word, state, by = "FAILED", JobState.FAILED, ""
     memory = "0:125" in fields.get("ExitCode", "") or state is JobState.OUT_OF_MEMORY
     return Row(
         job,

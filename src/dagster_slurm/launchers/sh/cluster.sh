@@ -26,6 +26,8 @@ DRIVER_NODE=$(first_node) && export DRIVER_NODE
 export BEGUN=${EPOCHREALTIME/,/.}
 BEGUN=${BEGUN:-$(seconds)}
 PAYLOAD=
+TIDY=
+WATCH=
 TOLD=
 CODE=
 umask_before=$(umask)
@@ -96,6 +98,7 @@ blame() {
 
 finish() {
     trap '' TERM INT HUP
+    for helper in $TIDY $WATCH; do kill "$helper" 2>/dev/null; done
     stop_nodes
     rm -f "$STATE/secret" "$STATE/conf/spark-defaults.conf" "$STATE/connection"
     exit "$1"
@@ -128,6 +131,8 @@ await_ready() {
 # A cluster without a payload: others bring theirs. Told to stop is a good end, an end by itself is not.
 serve() {
     local word=
+    tidy &
+    TIDY=$!
     trap 'finish 143' TERM INT HUP
     await "$SRUN"
     if read -r word <"$STATE/stop" && [ -n "$word" ] && ! any_failed; then finish 0; fi
@@ -141,6 +146,20 @@ any_failed() {
     return 1
 }
 
+# As long as a cluster that another keeps is there: its keeper removes what it published, and a head that is gone takes no
+# connections.
+watch_connection() {
+    local place=${EXISTING#spark://} host misses=
+    place=${place%%,*} host=${place%:*}
+    host=${host#[} host=${host%]}
+    while [ -s "$CONNECTION" ] && ! grep -q '"event":"exit"' "${CONNECTION%/*/connection}/record.jsonl"; do
+        # some builds of bash know no /dev/tcp: what never worked proves nothing
+        if (exec 3<>"/dev/tcp/$host/${place##*:}") 2>/dev/null; then misses=0; else misses=${misses:+$((misses + 1))}; fi
+        [ "${misses:-0}" -lt 3 ] || return
+        sleep 1
+    done
+}
+
 run_payload() {
     trap told_to_stop TERM INT HUP
     for name in USR1 USR2 QUIT; do trap : "$name"; done
@@ -148,9 +167,15 @@ run_payload() {
     "$@" &
     PAYLOAD=$!
     umask 077
-    while lives "$PAYLOAD" && { [ -z "$SRUN" ] || lives "$SRUN"; }; do wait_for_any "$PAYLOAD" ${SRUN:+"$SRUN"}; done
+    if [ -n "$CONNECTION" ]; then
+        watch_connection </dev/null >/dev/null 2>&1 &
+        WATCH=$!
+    fi
+    # what the payload cannot do without
+    local needs=${SRUN:-$WATCH}
+    while lives "$PAYLOAD" && { [ -z "$needs" ] || lives "$needs"; }; do wait_for_any "$PAYLOAD" ${needs:+"$needs"}; done
     if lives "$PAYLOAD" && [ -z "$TOLD" ]; then
-        blame "the nodes' daemons ended while the payload ran"
+        if [ -n "$WATCH" ]; then fault "the warm cluster ended while the payload ran: its logs are in ${CONNECTION%/connection}"; else blame "the nodes' daemons ended while the payload ran"; fi
         CODE=75
         kill -TERM "$PAYLOAD" 2>/dev/null
         (sleep 3 && kill -KILL "$PAYLOAD") >/dev/null 2>&1 &
@@ -168,6 +193,7 @@ if [ -z "$EXISTING" ]; then start_nodes; fi
 if [ -z "$CONNECTION" ]; then await_ready; fi
 if [ $# -eq 0 ]; then { publish && echo READY=1; } >>"$STATE/connection"; fi
 note "\"facts\":$FACTS"
+[ -z "$CLUSTER" ] || note "\"facts\":$CLUSTER"
 if [ $# -eq 0 ]; then serve; fi
 enter
 run_payload "$@"

@@ -28,11 +28,18 @@ memory_here() {
 # the job's nodes by name, with commas between; those of the step, once it runs, are in $STATE/step
 names_of_nodes() { if [ -n "$LOCAL" ]; then printf '%s' "$HOSTNAME"; else scontrol show hostnames "${SLURM_JOB_NODELIST:-}" 2>/dev/null | tr '\n' ','; fi; }
 
-# reads what the keeper of a cluster published
+# Reads what the keeper of a cluster published; waits for one that is being started.
 take_connection() {
-    # shellcheck disable=SC1090
-    . "$CONNECTION" 2>/dev/null && [ -n "$READY" ] || {
-        fault "the cluster of $CONNECTION is gone"
-        exit 75
-    }
+    local kept=${CONNECTION%/*/connection} until=$((SECONDS + ${TIMEOUT%.*} + 1)) why
+    while :; do
+        READY=
+        # a file that is being written is not whole yet
+        # shellcheck disable=SC1090
+        if [ "$(tail -n 1 "$CONNECTION" 2>/dev/null)" = READY=1 ] && . "$CONNECTION" && [ -n "$READY" ]; then return; fi
+        if grep -qs '"event":"exit"' "$kept/record.jsonl" || [ ! -d "$kept" ] || [ "$SECONDS" -ge "$until" ]; then break; fi
+        sleep 0.1
+    done
+    why=$(sed -n 's/.*"fault":"\(.*\)"}$/\1/p' "$kept/record.jsonl" 2>/dev/null | head -n 1)
+    fault "the cluster of $CONNECTION is gone${why:+: $why}"
+    exit 75
 }

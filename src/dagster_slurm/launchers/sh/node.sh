@@ -10,6 +10,8 @@ FRAMEWORK=$1
 . "$DAGSTER_SLURM_RUN_DIR/launcher.sh"
 # shellcheck disable=SC1091
 . "$HERE/machine.sh"
+# shellcheck disable=SC1091
+. "$HERE/step.sh"
 RANK=${SLURM_PROCID:-0}
 [ -z "$LOCAL" ] || RANK=0
 NODE=${SLURMD_NODENAME:-$HOSTNAME}
@@ -20,7 +22,7 @@ umask 077
 exec >>"$STATE/$FRAMEWORK-$RANK.log" 2>&1 </dev/null
 # the step, and the names of its nodes: those of the job may be more
 if [ "$RANK" = 0 ] && [ -z "$LOCAL" ]; then
-    echo "$SLURM_JOB_ID.$SLURM_STEP_ID $(scontrol show hostnames "${SLURM_STEP_NODELIST:-}" 2>/dev/null | tr '\n' ,)" >"$STATE/step"
+    echo "$(step_id) $(scontrol show hostnames "${SLURM_STEP_NODELIST:-}" 2>/dev/null | tr '\n' ,)" >"$STATE/step"
 fi
 
 TEMP=
@@ -73,7 +75,7 @@ die() {
 # the other nodes as well: each must tidy up, so none is killed
 stop_all() {
     echo stop >>"$STATE/stop"
-    [ -n "$LOCAL" ] || scancel --signal=TERM "$SLURM_JOB_ID.$SLURM_STEP_ID" 2>/dev/null
+    [ -n "$LOCAL" ] || scancel --signal=TERM "$(step_id)" 2>/dev/null
 }
 
 # the mark is for the daemons alone: this script must not find itself

@@ -9,7 +9,7 @@ forward() { [ -z "$PAYLOAD" ] || kill -s "$1" -- "-$PAYLOAD" 2>/dev/null; }
 PAYLOAD=
 RANK=$SLURM_PROCID
 if [ "$RANK" = 0 ]; then
-    echo "$SLURM_JOB_ID.$SLURM_STEP_ID" >"$RANKS_STATE/step"
+    step_id >"$RANKS_STATE/step"
 fi
 if [[ " $* " == *" @NODE@ "* ]]; then
     # torchrun tells its workers who they are

@@ -40,3 +40,10 @@ enter() {
         printf 'dagster-slurm: its dashboard is http://%s:%s on %s\n' "$host" "$port" "$node" >&2
     fi
 }
+
+# one driver more in a kept cluster, which removes what others left behind when they ended
+tidy() {
+    local address
+    read -r address <"$STATE/address"
+    exec "${PREFIX[@]}" "$PYTHON" "$HERE/ray_leftovers.py" "$address" >"$STATE/leftovers.log" 2>&1
+}

@@ -72,6 +72,8 @@ configure() {
         if [ -n "$CONNECTION" ]; then
             # the last word on a setting counts
             cat "$THEIR_CONF"
+            # executors are started by a worker, which knows another payload's folders, or none
+            printf 'spark.executorEnv.PYTHONPATH %s\n' "$PYTHONPATH"
             cores=${cores:-$(sed -n 's/^spark.executor.cores //p' "$THEIR_CONF" | tail -n 1)}
         elif [ -z "$EXISTING" ]; then
             printf 'spark.authenticate true\nspark.authenticate.secret %s\n' "$(head -c 24 /dev/urandom | base64 | tr -d '+/=\n')"
@@ -108,3 +110,6 @@ enter() {
         export SPARK_LOCAL_IP
     fi
 }
+
+# Spark's master itself ends the executors of a driver that is gone
+tidy() { :; }

@@ -15,10 +15,14 @@ start_step() {
     unset SLURM_MEM_PER_NODE SLURM_MEM_PER_CPU SLURM_MEM_PER_GPU SLURM_CPUS_PER_TASK SLURM_TRES_PER_TASK \
         SLURM_NTASKS_PER_NODE SLURM_NTASKS SLURM_NPROCS
     set -m
-    srun "$@" </dev/null &
+    # in a component of a heterogeneous job: on its own nodes
+    srun ${DAGSTER_SLURM_HET_GROUP:+--het-group="$DAGSTER_SLURM_HET_GROUP"} "$@" </dev/null &
     SRUN=$!
     set +m
 }
+
+# the id of the step that this process belongs to, as scancel knows it
+step_id() { printf '%s.%s\n' "${DAGSTER_SLURM_STEP_JOB:-$SLURM_JOB_ID}" "$SLURM_STEP_ID"; }
 
 # signal_step NAME
 signal_step() {

@@ -1,0 +1,89 @@
+"""What all calls of a step do: begin a launch or take one up again, and say and note what became of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dagster_slurm.core.causes import job_error, kind_of
+from dagster_slurm.core.facts import Ended, facts
+from dagster_slurm.core.spec import LaunchKey
+from dagster_slurm.engine import previous
+from dagster_slurm.engine.following import Following
+from dagster_slurm.engine.launch import Launch
+from dagster_slurm.engine.plan import Place
+from dagster_slurm.engine.submission import Submitted, cancel_others
+from dagster_slurm.engine.target import Target
+from dagster_slurm.errors import HostError, JobCancelled, JobError
+from dagster_slurm.pipes import handles
+from dagster_slurm.pipes.interruption import INTERRUPTS, run_is_cancelled
+from dagster_slurm.pipes.telling import Telling
+
+
+def where(target: Target, context: handles.Context, name: str) -> tuple[Place, LaunchKey, handles.Earlier | None]:
+    """Return where runs go, the launch to begin or to take up again, and for that where it was written down.
+
+    Raises:
+        JobCancelled: the run was cancelled meanwhile.
+        HostError: the host never answered, or refuses us.
+    """
+    earlier = handles.find(context, name)
+    try:
+        place = target.place(_say(context))
+        return (place, *_key(target, context, name, place, earlier))
+    except INTERRUPTS:
+        if not run_is_cancelled(context):
+            raise
+        job = f"; an earlier job {earlier.key.job_name} may still run" if earlier else ""
+        raise JobCancelled(f"the run was cancelled before anything was submitted{job}") from None
+
+
+def announce(context: handles.Context, target: Target, submitted: Submitted) -> None:
+    """Say that the job exists."""
+    if submitted.adopted:
+        kind = kind_of(submitted.id)
+        context.log.info(f"Re-attached to {kind} {submitted.id} on {target.host.name}; nothing was submitted.")
+    elif not target.local:
+        context.log.info(f"Submitted job {submitted.id} to {target.host.name}.")
+
+
+def collected(target: Target, launch: Launch, submitted: Submitted, job: str, *, success: bool) -> None:
+    """Note on the host that the result was taken over: its variables go now, its directory in some days."""
+    target.host.notify("collected", dir=launch.directory, outcome="success" if success else "failure")
+    if submitted.doubtful or job != submitted.id:
+        cancel_others(target.host, target.scheduler, launch, job)
+
+
+def log_of(following: Following, ended: Ended, telling: Telling) -> str:
+    """Return the lines that show a failure: the payload's, or the scheduler's where the payload has nothing to say."""
+    log = telling.last_lines()
+    if ended.verdict.exit is None or not log:
+        log = f"{log}\n{following.tail('slurm.log')}".strip()
+    return log
+
+
+def error_of(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any] | None) -> JobError:
+    """Return the error for a run that did not end well."""
+    error = job_error(ended, shlex.join(launch.spec.command), log[-4000:], exception)
+    error.facts = facts(ended)
+    return error
+
+
+def _key(
+    target: Target, context: handles.Context, name: str, place: Place, earlier: handles.Earlier | None
+) -> tuple[LaunchKey, handles.Earlier | None]:
+    """A fresh directory is made only after a terminal failure was read in the old one."""
+    if earlier is None:
+        return handles.fresh(context, name), None
+    fate = previous.fate(target.host, target.scheduler, place.directory(earlier.key), _say(context))
+    if fate == "failed":
+        return handles.fresh(context, name, earlier), None
+    return earlier.key, earlier
+
+
+def _say(context: handles.Context) -> Callable[[HostError], None]:
+    def say(error: HostError) -> None:
+        context.log.warning(f"{error}\nTrying again; nothing was submitted yet.")
+
+    return say
