@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dagster_slurm import ComputeResource
+from dagster_slurm import BashLauncher, ComputeResource
 from testcluster import Cluster
 from tests.dagster.conftest import BOTH, _close_hosts, any_bench, bench, cluster, cluster_bench, instance, on, payloads
-from tests.dagster.conftest import local as without
 
 __all__ = [
     "BOTH",
@@ -18,14 +17,14 @@ __all__ = [
     "cluster_bench",
     "instance",
     "payloads",
-    "without",
 ]
 
 
 @pytest.fixture
-def local(without: ComputeResource, tmp_path: Path) -> ComputeResource:
+def local(tmp_path: Path) -> ComputeResource:
     """This machine, with a folder for results."""
-    return without.model_copy(update={"data_base": str(tmp_path / "re sults")})
+    base, data = str(tmp_path / "base"), str(tmp_path / "re sults")
+    return ComputeResource(mode="local", default_launcher=BashLauncher(), local_base=base, data_base=data)
 
 
 @pytest.fixture

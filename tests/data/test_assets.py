@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_slurm import ComputeResource
+from dagster_slurm import ComputeResource, SlurmResource
 from dagster_slurm.pipes.failure import SlurmFailure
 from tests.dagster.conftest import BOTH, on
 from tests.dagster.support import Bench
@@ -52,14 +52,25 @@ def test_a_file_goes_from_one_asset_to_the_next(any_bench: Bench) -> None:
     assert any("left no files for reader" in line for line in ran.logged("info"))
 
 
-@pytest.mark.cluster
-def test_a_data_base_of_the_users_own(cluster: Any, instance: dg.DagsterInstance, payloads: Any) -> None:
-    bench = Bench(instance, on(cluster, data_base="~/my results"), payloads)
-    ran = bench.materialize(*two(bench, WRITE.format(text="'eight'"), READ))
+@BOTH
+def test_without_a_data_base_nothing_changes(request: pytest.FixtureRequest, where: str, any_bench: Bench) -> None:
+    base = any_bench.compute.local_base
+    compute = (
+        ComputeResource(mode="local", local_base=base) if where == "local" else on(request.getfixturevalue("cluster"))
+    )
+    bench = Bench(any_bench.instance, compute, any_bench.payloads)
+    ran = bench.run(["bash", "-c", "env; ls ..; ! env | grep -e _OUTPUT -e _INPUT -e DATA_BASE"])
     assert ran.success
-    path = ran.metadata("raw", "source")["slurm/output_path"]
-    assert path.endswith("/my results/raw+source")
-    assert path == bench.compute.path(dg.AssetKey(["raw", "source"]))
+    assert not [name for name in ran.metadata("one") if "output" in name]
+    with pytest.raises(SlurmFailure, match=r"SlurmResource\(data_base="):
+        compute.path("one")
+    assert "needs a folder for results" in bench.refused(resume_output=True).text
+
+
+def test_in_local_mode_the_clusters_folder_is_one_on_this_machine(tmp_path: Path) -> None:
+    slurm = SlurmResource(data_base=str(tmp_path / "x"))
+    assert ComputeResource(mode="local", slurm=slurm).path("a") == f"{tmp_path}/x/a"
+    assert ComputeResource(mode="local", slurm=slurm, data_base="/y").path("a") == "/y/a"
 
 
 def test_a_result_of_an_earlier_run_is_called_so(bench: Bench) -> None:
@@ -185,7 +196,7 @@ def test_what_names_no_result(bench: Bench, key: Any, partition: Any, says: str)
 
 
 def test_a_relative_data_base(bench: Bench) -> None:
-    compute = bench.compute.model_copy(update={"data_base": "results"})
+    compute = ComputeResource(mode="local", local_base=bench.compute.local_base, data_base="results")
     with pytest.raises(SlurmFailure, match="is not an absolute path"):
         compute.path("a")
 
@@ -196,10 +207,10 @@ def test_extra_files_that_are_too_large(any_bench: Bench, tmp_path: Path) -> Non
     with large.open("wb") as file:
         file.truncate(100_000_001)
     failed = any_bench.refused(extra_files=[large])
-    assert "extra_files hold 100 MB" in failed.text
+    assert "extra_files hold 100.0 MB, and 100 MB is the most that travels" in failed.text
     assert "rsync -a" in failed.text
     assert f"'{large}'" in failed.text
-    assert "/data/sent/" in failed.text
+    assert "/sent/" in failed.text
 
 
 def test_extra_files_just_within_the_limit(bench: Bench, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Slot:
         return self.label if self.partition is None else f"{self.label}, partition {self.partition!r}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Wanted:
     """What one call reads and writes.
 

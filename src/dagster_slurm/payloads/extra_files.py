@@ -15,8 +15,6 @@ from .look_up import PathLike, is_file, is_folder, look_up, near_matches
 
 #: what one folder may hold: more is not worth sending file by file
 LIMITS = Limits(files=20_000, size=100_000_000_000, counted=20_000)
-
-
 #: what all of a call may hold together, in bytes: more is data, which does not travel with a run
 MOST = 100_000_000
 
@@ -55,7 +53,7 @@ def extra_files(
     size = sum(file.stat().st_size for (_, files), _ in members for file in files.values())
     if size > MOST:
         raise PayloadTooLarge(
-            f"extra_files hold {size / 1e6:.0f} MB; {MOST / 1e6:.0f} MB travel with a run",
+            f"extra_files hold {size / 1e6:.1f} MB, and {MOST / 1e6:.0f} MB is the most that travels with a run",
             details={"files": ", ".join(str(source) for _, source in sources)},
             hint=instead([source for _, source in sources]) or None,
         )

@@ -20,8 +20,8 @@ from dagster_slurm.resources.surroundings import expanded
 #: more partitions than this are not named one by one to a payload
 _MOST = 1000
 _NAME_ONE = (
-    'Set SlurmResource(data_base="$SCRATCH/results"), for instance; in local mode ComputeResource(data_base=...), a folder '
-    "on this machine."
+    'Set SlurmResource(data_base="$SCRATCH/results"), for instance; in local mode ComputeResource(data_base=...), a '
+    "folder on this machine."
 )
 
 
