@@ -23,9 +23,9 @@ _DAGSTER_ALONE = _ME.memory_info().rss
 
 from benchmarks import place  # noqa: E402
 from dagster_slurm import ComputeResource  # noqa: E402
+from dagster_slurm.core.observations import Began, Event  # noqa: E402
 from dagster_slurm.core.resources import Resources  # noqa: E402
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec  # noqa: E402
-from dagster_slurm.core.tracker import Began, Event  # noqa: E402
 from dagster_slurm.engine.following import Following  # noqa: E402
 from dagster_slurm.engine.launch import Launch  # noqa: E402
 from dagster_slurm.engine.submission import submit  # noqa: E402

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from dagster_slurm.launchers.ray import RayLauncher
     from dagster_slurm.launchers.spark import SparkLauncher
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
-    from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
+    from dagster_slurm.resources.compute import ComputeResource
+    from dagster_slurm.resources.modes import ExecutionMode
     from dagster_slurm.resources.run_config import SlurmRunConfig
     from dagster_slurm.resources.session import SlurmSessionResource
     from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
@@ -31,7 +32,7 @@ _HOMES = {
     "CommandPrefix": "environments.prefix",
     "ComputeLauncher": "launchers.launcher",
     "ComputeResource": "resources.compute",
-    "ExecutionMode": "resources.compute",
+    "ExecutionMode": "resources.modes",
     "LocalPipesClient": "resources.clients",
     "PixiEnvironment": "environments.pixi",
     "RayLauncher": "launchers.ray",

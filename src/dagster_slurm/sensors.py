@@ -10,7 +10,8 @@ from dagster_slurm.engine.overview import Seen, end, look
 from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError, HostError
 from dagster_slurm.resources import targets
-from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
+from dagster_slurm.resources.compute import ComputeResource
+from dagster_slurm.resources.modes import ExecutionMode
 from dagster_slurm.resources.variables import filled_in
 
 #: what can be cancelled; of anything else there is no job, or it is ending

@@ -12,14 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dagster_slurm.core.observations import Event
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
-from dagster_slurm.core.tracker import Event, Tracked
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
+from dagster_slurm.engine.groundwork import support
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Place, support
 from dagster_slurm.engine.session_launch import SessionAsk
 from dagster_slurm.engine.sessions import Generation, Moved, Session
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_slurm.core.tracker import OddWord, Waiting
+from dagster_slurm.core.observations import OddWord, Waiting
 from dagster_slurm.core.verdict import PATIENCE
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.previous import fate

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dagster_slurm.core.observations import Looked, Observation, Recorded, Row
 from dagster_slurm.core.record import Exit, Record, Start, Usage
 from dagster_slurm.core.states import from_word
-from dagster_slurm.core.tracker import Looked, Observation, Recorded, Row, Tracked, advance
+from dagster_slurm.core.tracker import Tracked, advance
 from dagster_slurm.core.verdict import Verdict, Wait, decide
 
 JOB = "42"

@@ -7,10 +7,11 @@ import pytest
 
 from dagster_slurm.core.causes import job_error, signal_name
 from dagster_slurm.core.facts import Ended
+from dagster_slurm.core.observations import Row
 from dagster_slurm.core.record import Exit, Record, Start, Usage
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.states import from_word
-from dagster_slurm.core.tracker import Row, Tracked
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Cause, Verdict
 from dagster_slurm.errors import (
     ComponentStopped,

@@ -15,9 +15,10 @@ from dagster_slurm.core.components import (
     settled,
     variable,
 )
+from dagster_slurm.core.observations import Looked, Recorded
 from dagster_slurm.core.record import Exit, Note, Record, Start, parse
 from dagster_slurm.core.resources import Resources, limit_seconds
-from dagster_slurm.core.tracker import Looked, Recorded, Tracked, advance
+from dagster_slurm.core.tracker import Tracked, advance
 from dagster_slurm.core.verdict import Verdict, decide
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.schedulers.slurm import Slurm

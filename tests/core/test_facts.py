@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from dagster_slurm.core.facts import Ended, facts, peak_mebibytes, requested_mebibytes
+from dagster_slurm.core.observations import Row
 from dagster_slurm.core.record import Exit, Record, Start, Usage
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.states import JobState
-from dagster_slurm.core.tracker import Row, Tracked
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 
 START = Start("42", 0, 1010.0, "node1", "node[1-2]", 2, "hpc", "gpu", cpus=4, gpus=2, mem=2000)

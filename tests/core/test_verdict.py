@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dagster_slurm.core.tracker import Began, Ended, Looked, LookFailed, OddWord, Unanswered, Waiting
+from dagster_slurm.core.observations import Began, Ended, Looked, LookFailed, OddWord, Unanswered, Waiting
 from dagster_slurm.core.verdict import ACCOUNT_LAG, ENRICHMENT, PATIENCE, RECORD_LAG, Verdict, asks_log, with_log
 from tests.core.jobs import Watched, account, exit_, queue, row, start, usage
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dagster_slurm.core.observations import Looked, LookFailed, Observation, Recorded
 from dagster_slurm.core.record import Exit, Record, Start
-from dagster_slurm.core.tracker import APART, SETTLED, Looked, LookFailed, Observation, Recorded, Tracked, advance
+from dagster_slurm.core.tracker import APART, SETTLED, Tracked, advance
 from dagster_slurm.core.verdict import ACCOUNT_LAG, ENRICHMENT, PATIENCE, RECORD_LAG, Verdict, decide
 from tests.core.jobs import JOB, SUBMITTED, exit_, record, row, start
 

@@ -233,7 +233,7 @@ def test_on_a_cluster(tmp_path: Path, project: Path, slurm: SlurmResource) -> No
 def slurm_folder(resource: ComputeResource, key: str) -> Path:
     """The shared folder of an environment, as root sees it."""
     assert resource.slurm is not None
-    base = resource._target().place().base
+    base = resource.target().place().base
     return Path(base) / "envs" / "built" / key
 
 

@@ -6,8 +6,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from dagster_slurm.core.observations import Looked, Recorded
 from dagster_slurm.core.record import Record
-from dagster_slurm.core.tracker import Looked, Recorded, Tracked, advance
+from dagster_slurm.core.tracker import Tracked, advance
 from dagster_slurm.core.verdict import Wait, decide
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.submission import Submitted

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dagster_slurm.core.observations import Row
 from dagster_slurm.core.states import JobState
-from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import SubmissionDelayed, SubmissionRefused
 from dagster_slurm.schedulers.scheduler import SubmitAnswer
 from dagster_slurm.schedulers.slurm import Slurm

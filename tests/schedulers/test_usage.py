@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_slurm.core.tracker import Row
+from dagster_slurm.core.observations import Row
 from dagster_slurm.schedulers.slurm import Slurm
 
 AVE = "cpu=00:00:20,energy=0,fs/disk=1255114,gres/gpumem={},gres/gpuutil={},mem=3012K,pages=0,vmem=78920K"

@@ -9,8 +9,8 @@ import click
 
 from dagster_slurm.cli.found import one_meant
 from dagster_slurm.cli.place import cluster_options, opened
+from dagster_slurm.core.observations import Began, Event, Waiting
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
-from dagster_slurm.core.tracker import Began, Event, Waiting
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.overview import Seen

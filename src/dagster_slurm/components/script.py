@@ -16,7 +16,8 @@ from pydantic import Field, field_validator
 from dagster_slurm.components import launchers
 from dagster_slurm.core.options import from_options
 from dagster_slurm.errors import ConfigurationError
-from dagster_slurm.resources.compute import ComputeResource, ExecutionMode
+from dagster_slurm.resources.compute import ComputeResource
+from dagster_slurm.resources.modes import ExecutionMode
 
 #: marks assets in the UI; Dagster allows three kinds
 _KIND, _MOST_KINDS = "slurm", 3

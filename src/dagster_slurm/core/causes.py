@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster_slurm.core.facts import Ended, peak_mebibytes, requested_mebibytes
-from dagster_slurm.core.tracker import Row
+from dagster_slurm.core.observations import Row
 from dagster_slurm.errors import (
     ComponentStopped,
     EnvironmentDamaged,

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from dagster_slurm.core.observations import Row
 from dagster_slurm.core.record import Exit
 from dagster_slurm.core.states import JobState
-from dagster_slurm.core.tracker import APART, Row, Tracked
+from dagster_slurm.core.tracker import APART, Tracked
 
 Cause = Literal[
     "success",

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from dagster_slurm.core.components import Component, blocks, check_order, settled
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
+from dagster_slurm.engine.ask import Ask, Place
+from dagster_slurm.engine.groundwork import support
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Ask, Place, plan, support
+from dagster_slurm.engine.plan import plan
 from dagster_slurm.launchers.components import OnFailure, SideBySide
 from dagster_slurm.payloads.bundle import Bundle
 

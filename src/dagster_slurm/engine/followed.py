@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_slurm.core.tracker import Looked, LookFailed
+from dagster_slurm.core.observations import Looked, LookFailed
 from dagster_slurm.errors import HostError
 
 #: how many bytes of output may be on their way or unread; bounds our memory however fast a payload writes

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from dagster_slurm.core import record as records
+from dagster_slurm.core.observations import Looked, LookFailed, Recorded
 from dagster_slurm.core.resources import parse_signal
-from dagster_slurm.core.tracker import Looked, LookFailed, Recorded, Tracked, advance
+from dagster_slurm.core.tracker import Tracked, advance
 from dagster_slurm.core.verdict import Verdict, Wait, asks_log, decide, with_log
 from dagster_slurm.engine.followed import Absent, Arrival, Back, Followed, Output, RecordText
 from dagster_slurm.engine.host import Host

@@ -15,7 +15,9 @@ from typing import Any
 from dagster_slurm.engine.answers import error_for
 from dagster_slurm.engine.channel import Channel
 from dagster_slurm.engine.followed import Absent, Back, Followed
+from dagster_slurm.engine.keeper import Keeper
 from dagster_slurm.engine.opening import TURN_PAUSE, Opening, too_late
+from dagster_slurm.engine.pending import Answer, Pending
 from dagster_slurm.engine.turns import HOLD, Turns
 from dagster_slurm.engine.words import Words
 from dagster_slurm.errors import CannotConnect, DagsterSlurmError, HostError
@@ -26,31 +28,9 @@ from dagster_slurm.transport.stream import Transport
 _SILENCE = 90.0
 #: a channel that nobody uses is closed after so many seconds
 _IDLE = 30.0
-_TICK = 0.2
 _COME_BACK = 5.0
 
 Say = Callable[[HostError], None]
-Answer = tuple[dict[str, Any], bytes]
-
-
-class _Pending:
-    """A request that waits for its answer."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._answer: Answer | HostError = CannotConnect("not answered")
-
-    def set(self, answer: Answer | HostError) -> None:
-        self._answer = answer
-        self._done.set()
-
-    def wait(self, seconds: float | None) -> Answer | HostError:
-        self._done.wait(seconds)
-        return self._answer
-
-    @property
-    def answered(self) -> bool:
-        return self._done.is_set()
 
 
 class Host:
@@ -75,11 +55,10 @@ class Host:
         self._answered_once = False
         self._heard = self._used = time.monotonic()
         self._numbers = itertools.count(1)
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._runs: dict[int, Followed] = {}
-        self._keeper: threading.Thread | None = None
-        self._wake = threading.Event()
-        self._words = Words(scheduler, self.request, self._wake.set)
+        self._keeper = Keeper(f"keeper of {self.name}", self._lock, self._needed, self._keep)
+        self._words = Words(scheduler, self.request, self._keeper.wake)
         self._known: dict[str, dict[str, Any]] = {}
         self._leases: set[str] = set()
 
@@ -119,35 +98,19 @@ class Host:
             RequestFailed: it answered that it cannot.
         """
         deadline = None if within is None else time.monotonic() + within
-        while True:
+        answer = None
+        while answer is None:
             channel = self._open(say, patient, deadline)
-            number, pending = next(self._numbers), _Pending()
-            with self._lock:
-                if self._channel is not channel:
-                    continue
-                self._pending[number] = pending
-                self._used = time.monotonic()
-            try:
-                channel.send({"id": number, "op": operation, **fields}, body)
-            except CannotConnect as error:
-                self._lost(channel, error)
-            answer = pending.wait(_left(deadline))
-            if not pending.answered:
-                with self._lock:
-                    self._pending.pop(number, None)
-                raise too_late(self.name)
-            if isinstance(answer, HostError):
-                continue
-            self._used = time.monotonic()
-            head, extra = answer
-            if "error" in head:
-                raise error_for(head["error"], self.name)
-            return head["ok"], extra
+            answer = self._exchange(channel, {"op": operation, **fields}, body, deadline)
+        self._used = time.monotonic()
+        head, extra = answer
+        if "error" in head:
+            raise error_for(head["error"], self.name)
+        return head["ok"], extra
 
     def notify(self, operation: str, body: bytes = b"", **fields: Any) -> None:
         """Tell the agent something that needs no answer; lost with the channel, if that is lost."""
-        channel = self._channel
-        if channel is not None:
+        if (channel := self._channel) is not None:
             try:
                 channel.send({"op": operation, **fields}, body)
             except CannotConnect as error:
@@ -159,7 +122,7 @@ class Host:
         with self._lock:
             self._runs[followed.number] = followed
             channel = self._channel
-            self._have_keeper()
+            self._keeper.have()
         if channel is not None:
             self._watch(followed)
         return followed
@@ -192,19 +155,35 @@ class Host:
     def ask(self, followed: Followed) -> None:
         """Ask the scheduler about a run soon, together with others that are to be asked about."""
         self._words.want(followed)
-        self._wake.set()
+        self._keeper.wake()
 
     def close(self) -> None:
         """End the channel; it is opened again when it is needed."""
-        with self._lock:
-            channel, self._channel = self._channel, None
-            pending, self._pending = self._pending, {}
-        for item in pending.values():
-            item.set(CannotConnect("closed"))
-        if channel is not None:
-            channel.close()
+        if (channel := self._channel) is not None:
+            self._lost(channel, CannotConnect("closed"))
 
     # --- the channel
+
+    def _exchange(
+        self, channel: Channel, head: Mapping[str, Any], body: bytes, deadline: float | None
+    ) -> Answer | None:
+        """Return the answer to a request; None if the channel was lost before it came."""
+        number, pending = next(self._numbers), Pending()
+        with self._lock:
+            if self._channel is not channel:
+                return None
+            self._pending[number] = pending
+            self._used = time.monotonic()
+        try:
+            channel.send({"id": number, **head}, body)
+        except CannotConnect as error:
+            self._lost(channel, error)
+        answer = pending.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+        if answer is None:
+            with self._lock:
+                self._pending.pop(number, None)
+            raise too_late(self.name)
+        return None if isinstance(answer, HostError) else answer
 
     def _open(
         self,
@@ -226,22 +205,20 @@ class Host:
             self._one_opens.release()
 
     def _make(self) -> Channel:
-        return Channel(self._transport, self._options(), self._on_frame, self._lost)
+        options = {"queue": list(self._scheduler.queue), "accounting": list(self._scheduler.accounting)}
+        return Channel(self._transport, options, self._on_frame, self._lost)
 
     def _opened(self, channel: Channel) -> None:
         with self._lock:
             self._channel = None if channel.ended else channel
             self._answered_once = True
             self._heard = self._used = time.monotonic()
-            self._have_keeper()
+            self._keeper.have()
             runs, leases = list(self._runs.values()), list(self._leases)
         for followed in runs:
             self._watch(followed)
         for session in leases:
             self.notify("lease", dir=session, on=True)
-
-    def _options(self) -> dict[str, object]:
-        return {"queue": list(self._scheduler.queue), "accounting": list(self._scheduler.accounting)}
 
     def _watch(self, followed: Followed) -> None:
         self.notify(
@@ -273,8 +250,7 @@ class Host:
             return
         event = head.get("ev")
         if event == "data":
-            followed = self._runs.get(head["run"])
-            if followed is not None:
+            if (followed := self._runs.get(head["run"])) is not None:
                 followed.take_data(head["file"], head["at"], body)
         elif event in ("queue", "accounting"):
             with self._lock:
@@ -283,45 +259,37 @@ class Host:
 
     def _lost(self, channel: Channel, error: HostError) -> None:
         with self._lock:
-            pending: dict[int, _Pending] = {}
+            pending: dict[int, Pending] = {}
             if self._channel is channel:
                 self._channel = None
                 pending, self._pending = self._pending, {}
         # first, since an agent that hangs is given some time to end
         for item in pending.values():
             item.set(error)
-        self._wake.set()
+        self._keeper.wake()
         channel.close()
 
-    # --- the thread that keeps things going
+    # --- what the keeper does
 
-    def _have_keeper(self) -> None:
-        """While there is a channel or a run that needs one. Only with the lock."""
-        if self._keeper is None:
-            self._keeper = threading.Thread(target=self._keep, name=f"keeper of {self.name}", daemon=True)
-            self._keeper.start()
+    def _needed(self) -> bool:
+        """Whether there is a channel, or a run that needs one. Only with the lock."""
+        return self._channel is not None or bool(self._runs)
 
     def _keep(self) -> None:
-        while True:
-            self._wake.wait(_TICK)
-            self._wake.clear()
-            with self._lock:
-                channel, runs, busy = self._channel, bool(self._runs), bool(self._pending)
-                if channel is None and not runs:
-                    self._keeper = None
-                    return
-            now = time.monotonic()
-            self._words.ask()
-            if channel is None:
-                if runs:
-                    self._open_again()
-            elif now - self._heard > _SILENCE and (runs or busy):
-                self._lost(channel, CannotConnect(f"{self.name} has been silent for {_SILENCE:.0f} s"))
-            elif not runs and not busy and now - self._used > _IDLE:
-                self.close()
-            elif not busy and self._turns and now - channel.opened > HOLD and self._turns.others_wait():
-                self.close()
-                time.sleep(TURN_PAUSE)
+        with self._lock:
+            channel, runs, busy = self._channel, bool(self._runs), bool(self._pending)
+        now = time.monotonic()
+        self._words.ask()
+        if channel is None:
+            if runs:
+                self._open_again()
+        elif now - self._heard > _SILENCE and (runs or busy):
+            self._lost(channel, CannotConnect(f"{self.name} has been silent for {_SILENCE:.0f} s"))
+        elif not runs and not busy and now - self._used > _IDLE:
+            self.close()
+        elif not busy and self._turns and now - channel.opened > HOLD and self._turns.others_wait():
+            self.close()
+            time.sleep(TURN_PAUSE)
 
     def _open_again(self) -> None:
         try:
@@ -329,7 +297,3 @@ class Host:
         except DagsterSlurmError:
             # told to the runs already, or a configuration of ssh that somebody is editing: we come back
             time.sleep(_COME_BACK)
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
+from dagster_slurm.core.observations import Event
 from dagster_slurm.core.script import render_environment, render_job
 from dagster_slurm.core.spec import RunSpec
-from dagster_slurm.core.tracker import Event
 from dagster_slurm.environments.environment import Prepared
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.payloads.bundle import Bundle

@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dagster_slurm.core import record as records
+from dagster_slurm.core.observations import Looked, Recorded
 from dagster_slurm.core.record import Record
-from dagster_slurm.core.tracker import Looked, Recorded, Tracked, advance
+from dagster_slurm.core.tracker import Tracked, advance
 from dagster_slurm.core.verdict import Verdict, decide
 from dagster_slurm.engine.host import Host
 from dagster_slurm.remote.rundir import CANCELLED

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -11,69 +9,35 @@ from pathlib import PurePosixPath
 from dagster_slurm.core import data
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
+from dagster_slurm.engine.ask import Ask, Place
+from dagster_slurm.engine.groundwork import Groundwork, groundwork
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.environments.environment import Prepared
-from dagster_slurm.environments.prefix import Around, rendered
 from dagster_slurm.launchers.cluster import ClusterLauncher
 from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.payloads.collect import collect
-from dagster_slurm.payloads.extra_files import ExtraFiles
 from dagster_slurm.payloads.interpreter import command, python_path
-from dagster_slurm.payloads.payload import Payload
-from dagster_slurm.payloads.pipes_shim import pipes_bundle
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """What the user asked for.
-
-    Args:
-        payload: what to run.
-        launcher: how it is started.
-        resources: what was said of its needs, already merged.
-        environment: the user's variables.
-        extra_files: what else is to lie in the working directory.
-        prelude: shell lines before the payload.
-        prepared: the payload's Python environment.
-        tools_python: the target's Python for our own programs. Not looked up in the payload's environment: a Python
-            that is a shim (pyenv's) would change that environment for what it starts.
-        force_environment: build it anew.
-        upload: whether the payload's folder travels.
-        keep: seconds to keep run directories, by outcome.
-        data: what it reads and writes in the folder of results; None: it has none.
-        local: a process beside Dagster: nobody is asked for resources, launchers alone look at them.
-    """
-
-    payload: Payload
-    launcher: ComputeLauncher
-    resources: Resources
-    prepared: Prepared
-    tools_python: str
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    extra_files: tuple[ExtraFiles, ...] = ()
-    prelude: tuple[str, ...] = ()
-    upload: bool = True
-    keep: Mapping[str, float] | None = None
-    local: bool = False
-    force_environment: bool = False
-    data: data.Wanted | None = None
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run goes: the base folder, and whether other hosts see late there what was written."""
+class Taken:
+    """A warm cluster that a run may use.
 
-    base: str
-    late: bool = False
+    Args:
+        number: which, in its scope.
+        name: for people.
+        directory: the run directory of the cluster.
+        connection: the file that says how to reach it.
+        facts: what the metadata says of it.
+        driver: what the run itself asks for, beside the cluster.
+    """
 
-    def directory(self, key: LaunchKey) -> str:
-        """Return the run directory."""
-        return f"{self.base}/runs/{key.folder}"
-
-    def stored(self, key: str) -> str:
-        """Return the folder of a bundle."""
-        return f"{self.base}/store/{key}"
+    number: int
+    name: str
+    directory: str
+    connection: str
+    facts: Mapping[str, str | bool]
+    driver: Resources = field(default_factory=Resources)
 
 
 def plan(
@@ -102,98 +66,26 @@ def plan(
     Raises:
         ConfigurationError: the payload's folder cannot travel, or a resource cannot be asked for.
     """
-    bundles = {support().key: support()}
-    code = ""
-    if ask.upload and ask.payload.root is not None:
-        bundle = Bundle.from_files(collect(ask.payload).files)
-        bundles[bundle.key] = bundle
-        code = place.stored(bundle.key)
-    for extra in ask.extra_files:
-        bundles[extra.bundle.key] = extra.bundle
-    resources = merge(ask.resources, ask.launcher.needs())
-    programs = Bundle.from_files(ask.launcher.programs())
-    if programs.members:
-        bundles[programs.key] = programs
-    activation = ask.prepared.activation()
-    paths = paths or RunPaths(place.directory(key))
-    prefix = rendered(activation.prefix, around(ask, key, place, resources, paths))
-    setting = Setting(
-        command=(*prefix, *command(ask.payload, code, activation.python)),
-        resources=resources,
-        programs=place.stored(programs.key),
-        python=activation.python,
-        local=ask.local,
-    )
-    started = start(ask.launcher, setting, warm)
-    resources = resources if warm is None else warm.driver
-    tools = place.stored(support().key)
-    variables = {
-        "PYTHONUNBUFFERED": "1",
-        **({"DAGSTER_SLURM_PAYLOAD_DIR": code} if code else {}),
-        # for launchers that start daemons: eval "set -- $DAGSTER_SLURM_COMMAND_PREFIX"
-        **({"DAGSTER_SLURM_COMMAND_PREFIX": shlex.join(prefix)} if prefix else {}),
-        **started.environment,
-        **ask.environment,
-        **(data.input_variables(ask.data) if ask.data else {}),
-        **bootstrap,
-    }
-    spec = RunSpec(
-        key=key,
-        paths=paths,
-        command=started.command,
-        resources=Resources() if ask.local else resources,
-        environment=variables,
-        python_path=(python_path(ask.payload, code), (tools,)),
-        prelude=ask.prelude,
-        activate=activation.lines,
-        deactivate=activation.after,
-        meter=(ask.tools_python, "-I", "-S", f"{tools}/bundled/meter.py"),
-        data=(ask.tools_python, "-I", "-S", f"{tools}/bundled/results.py") if ask.data else (),
-        sync=place.late,
-        group=group,
-    )
+    ground = groundwork(ask, key, place, ask.launcher, merge(ask.resources, ask.launcher.needs()), paths=paths)
+    sent = Bundle.from_files(collect(ask.payload).files) if ask.upload and ask.payload.root is not None else None
+    code = "" if sent is None else place.stored(sent.key)
+    started = _started(ask.launcher, ground.setting(command(ask.payload, code, ground.activation.python)), warm)
+    travels = [*([] if sent is None else [sent]), *(extra.bundle for extra in ask.extra_files)]
     return Launch(
-        spec=spec,
+        spec=replace(_with_payload(ground.spec(key, started), ground, code, bootstrap, warm), group=group),
         base=place.base,
         context=context,
-        bundles=bundles,
+        bundles={**ground.bundles, **{bundle.key: bundle for bundle in travels}},
         extra=tuple((item.bundle.key, item.into) for item in ask.extra_files),
         keep=ask.keep,
-        more={**started.files, **_order(ask, key, place, paths)},
+        more={**started.files, **_order(ask, key, place, ground.paths)},
         remarks=(*started.remarks, *(data.remarks(ask.data) if ask.data else ())),
         prepared=ask.prepared,
         force_environment=ask.force_environment,
     )
 
 
-@dataclass(frozen=True)
-class Taken:
-    """A warm cluster that a run may use.
-
-    Args:
-        number: which, in its scope.
-        name: for people.
-        directory: the run directory of the cluster.
-        connection: the file that says how to reach it.
-        facts: what the metadata says of it.
-        driver: what the run itself asks for, beside the cluster.
-    """
-
-    number: int
-    name: str
-    directory: str
-    connection: str
-    facts: Mapping[str, str | bool]
-    driver: Resources = field(default_factory=Resources)
-
-
-@functools.cache
-def support() -> Bundle:
-    """Return what comes with every run: ``dagster_pipes`` for Pythons that lack it, and the meter."""
-    return pipes_bundle()
-
-
-def start(launcher: ComputeLauncher, setting: Setting, warm: Taken | None) -> Started:
+def _started(launcher: ComputeLauncher, setting: Setting, warm: Taken | None) -> Started:
     """Return what the job script starts: all of it, or what uses a cluster that another run keeps."""
     if warm is None or not isinstance(launcher, ClusterLauncher):
         return launcher.start(setting)
@@ -208,11 +100,18 @@ def _order(ask: Ask, key: LaunchKey, place: Place, paths: RunPaths) -> dict[str,
     return {data.ORDER: data.order(ask.data, key, component, late=place.late)}
 
 
-def around(ask: Ask, key: LaunchKey, place: Place, resources: Resources, paths: RunPaths | None = None) -> Around:
-    """Return what the words before commands of the environment may name."""
-    return Around(
-        run_dir=(paths or RunPaths(place.directory(key))).directory,
-        base_dir=place.base,
-        data_dir=ask.data.root if ask.data else "",
-        gpus=not ask.local and (bool(resources.gpus_per_node) or "gpu" in (resources.gres or "")),
+def _with_payload(
+    spec: RunSpec, ground: Groundwork, code: str, bootstrap: Mapping[str, str], warm: Taken | None
+) -> RunSpec:
+    """Return the run with what only a payload needs."""
+    ask, (_, behind) = ground.ask, spec.python_path
+    inputs = data.input_variables(ask.data) if ask.data else {}
+    payload_dir = {"DAGSTER_SLURM_PAYLOAD_DIR": code} if code else {}
+    return replace(
+        spec,
+        environment={**payload_dir, **spec.environment, **inputs, **bootstrap},
+        python_path=(python_path(ask.payload, code), behind),
+        meter=(ask.tools_python, "-I", "-S", f"{ground.tools}/bundled/meter.py"),
+        data=ground.results if ask.data else (),
+        resources=spec.resources if warm is None or ask.local else warm.driver,
     )

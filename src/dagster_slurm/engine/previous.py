@@ -6,8 +6,9 @@ import time
 from typing import Any, Literal
 
 from dagster_slurm.core import record as records
+from dagster_slurm.core.observations import Looked, Recorded
 from dagster_slurm.core.states import JobState
-from dagster_slurm.core.tracker import Looked, Recorded, Tracked, advance
+from dagster_slurm.core.tracker import Tracked, advance
 from dagster_slurm.core.verdict import PATIENCE, Verdict, decide
 from dagster_slurm.engine.host import Host, Say
 from dagster_slurm.remote.rundir import CANCELLED

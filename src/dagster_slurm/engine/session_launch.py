@@ -11,8 +11,8 @@ from pathlib import Path
 from dagster_slurm.core.names import digest, folder_name
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Place
 from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.remote.session_lines import LEASES, REQUESTS
 

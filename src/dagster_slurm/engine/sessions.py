@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dagster_slurm.core.tracker import Event, Tracked
+from dagster_slurm.core.observations import Event
+from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine import previous
 from dagster_slurm.engine.answers import SessionOver
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch, Sink
-from dagster_slurm.engine.plan import Place
 from dagster_slurm.engine.session_launch import SessionAsk, session_launch
 from dagster_slurm.engine.submission import Submitted, adopted, submit
 from dagster_slurm.errors import DagsterSlurmError, HostError, SessionFailed, SubmissionDelayed

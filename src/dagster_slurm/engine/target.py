@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dagster_slurm.core.partitions import Kind, kinds
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.host import Host, Say
-from dagster_slurm.engine.plan import Place
 from dagster_slurm.engine.sessions import Session
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.schedulers.scheduler import Scheduler

@@ -6,23 +6,22 @@ import contextlib
 import functools
 import multiprocessing
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dagster_slurm.core.names import digest
-from dagster_slurm.core.resources import Resources, merge
-from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
+from dagster_slurm.core.resources import merge
+from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.core.warm import Choice, Shape, Warm, choose
+from dagster_slurm.engine.ask import Ask, Place
+from dagster_slurm.engine.groundwork import groundwork
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Ask, Place, Taken, around, support
-from dagster_slurm.environments.prefix import rendered
+from dagster_slurm.engine.plan import Taken
 from dagster_slurm.errors import DagsterSlurmError
 from dagster_slurm.launchers.cluster import ClusterLauncher
-from dagster_slurm.launchers.launcher import Setting
 from dagster_slurm.payloads.bundle import Bundle
 
 _REMOTE = Path(__file__).parent.parent / "remote"
@@ -103,14 +102,12 @@ def take(
         HostError, RequestFailed: as for any request.
         ConfigurationError: the cluster cannot be as it was asked for.
     """
-    kind, want = kind_of(ask, launcher), shape_of(ask, launcher)
+    want = shape_of(ask, launcher)
+    kind = kind_of(ask, launcher)
     while True:
         state, _ = host.request("clusters", scope=scope.folder)
         clusters = [_warm(item) for item in state["clusters"]]
         choice = choose(clusters, kind, want, scope.tolerance, _room() if scope.local else None)
-        number = int(state["number"])
-        name = f"{launcher.framework}-{digest(scope.folder)[:6]}-{number}"
-        key = LaunchKey(scope.run, "warm-cluster", name)
         answer, _ = host.request(
             "take_cluster",
             scope=scope.folder,
@@ -120,25 +117,34 @@ def take(
             number=choice.number if choice.action == "reuse" else None,
             replaces=choice.number if choice.action == "replace" else None,
             facts={"step": f"{scope.run}/{scope.step}", **_facts(choice)},
-            new={
-                "number": number,
-                "name": name,
-                "kind": kind,
-                "framework": launcher.framework,
-                "shape": [want.nodes, want.cpus, want.memory, want.gpus],
-                "dir": place.directory(key),
-                "key": [key.run_id, key.step_key, key.call],
-            },
+            new=_new(int(state["number"]), scope, place, launcher, kind=kind, shape=want),
         )
         if answer:
             entry = answer["cluster"]
             return _taken(entry, launcher, entry["users"][user]), cluster_launch(ask, launcher, place, scope, entry)
 
 
+def _new(
+    number: int, scope: Scope, place: Place, launcher: ClusterLauncher, *, kind: str, shape: Shape
+) -> dict[str, object]:
+    """Return the entry of a cluster that is begun if none can be taken."""
+    name = f"{launcher.framework}-{digest(scope.folder)[:6]}-{number}"
+    key = LaunchKey(scope.run, "warm-cluster", name)
+    return {
+        "number": number,
+        "name": name,
+        "kind": kind,
+        "framework": launcher.framework,
+        "shape": [shape.nodes, shape.cpus, shape.memory, shape.gpus],
+        "dir": place.directory(key),
+        "key": [key.run_id, key.step_key, key.call],
+    }
+
+
 def cluster_launch(ask: Ask, launcher: ClusterLauncher, place: Place, scope: Scope, entry: Mapping[str, Any]) -> Launch:
     """Return what to submit for a cluster: a run of its own that any of its users may begin."""
     key, shape = LaunchKey(*entry["key"]), _shape(entry)
-    keeper = launcher.daemons()
+    daemons = launcher.daemons()
     resources = replace(
         merge(ask.resources, launcher.needs()),
         nodes=shape.nodes,
@@ -146,40 +152,14 @@ def cluster_launch(ask: Ask, launcher: ClusterLauncher, place: Place, scope: Sco
         mem=shape.memory,
         time_limit=None,
     )
-    programs = Bundle.from_files(keeper.programs())
-    activation = ask.prepared.activation()
-    prefix = rendered(activation.prefix, around(ask, key, place, resources))
-    setting = Setting(
-        command=(),
-        resources=resources,
-        programs=place.stored(programs.key),
-        python=activation.python,
-        local=ask.local,
-    )
-    started = keeper.serve(setting)
-    bundles = {bundle.key: bundle for bundle in (support(), programs)}
-    command = started.command
+    ground = groundwork(ask, key, place, daemons, resources)
+    started = daemons.serve(ground.setting())
+    spec, bundles = ground.spec(key, started), ground.bundles
     if scope.local:
         bundles[keeper_program().key] = keeper_program()
         main = f"{place.stored(keeper_program().key)}/main.py"
-        command = (ask.tools_python, "-I", "-S", "-B", main, scope.folder, str(entry["number"]), *command)
-    variables = {
-        "PYTHONUNBUFFERED": "1",
-        **({"DAGSTER_SLURM_COMMAND_PREFIX": shlex.join(prefix)} if prefix else {}),
-        **started.environment,
-        **ask.environment,
-    }
-    spec = RunSpec(
-        key=key,
-        paths=RunPaths(place.directory(key)),
-        command=command,
-        resources=Resources() if ask.local else resources,
-        environment=variables,
-        python_path=((), (f"{place.stored(support().key)}",)),
-        prelude=ask.prelude,
-        activate=activation.lines,
-        sync=place.late,
-    )
+        keeper = (ask.tools_python, "-I", "-S", "-B", main, scope.folder, str(entry["number"]))
+        spec = replace(spec, command=(*keeper, *spec.command))
     return Launch(spec, place.base, b"{}", bundles, keep=ask.keep, prepared=ask.prepared, more=started.files)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dagster_slurm.core.tracker import Looked, LookFailed
+from dagster_slurm.core.observations import Looked, LookFailed
 from dagster_slurm.engine.followed import Followed
 from dagster_slurm.errors import DagsterSlurmError
 from dagster_slurm.schedulers.scheduler import Scheduler

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster_slurm.engine.plan import Ask
+from dagster_slurm.engine.ask import Ask
 from dagster_slurm.pipes import handles
 
 

@@ -10,9 +10,9 @@ from dagster_slurm.core.causes import job_error, kind_of
 from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.engine import previous
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Place
 from dagster_slurm.engine.submission import Submitted, cancel_others
 from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import HostError, JobCancelled, JobError

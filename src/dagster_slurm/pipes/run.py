@@ -14,9 +14,10 @@ from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import RunPaths
 from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Place, plan
+from dagster_slurm.engine.plan import plan
 from dagster_slurm.engine.sessions import Generation, Moved
 from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target

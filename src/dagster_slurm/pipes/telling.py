@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dagster_slurm.core.causes import kind_of
-from dagster_slurm.core.tracker import Began, Ended, Event, OddWord, Unanswered, Waiting
+from dagster_slurm.core.observations import Began, Ended, Event, OddWord, Unanswered, Waiting
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.pipes.echo import Echo
 from dagster_slurm.pipes.handles import Context

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dagster_slurm.core.names import folder_name
 from dagster_slurm.core.spec import LaunchKey
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.launch import Sink
-from dagster_slurm.engine.plan import Place, Taken
+from dagster_slurm.engine.plan import Taken
 from dagster_slurm.engine.submission import submit
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.warm import Beside, Scope, take

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from dagster_slurm.core.options import from_options, from_requirements
+from dagster_slurm.core.options import from_options, from_requirements, suggestion
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
@@ -115,3 +116,15 @@ def _check_extra(name: object, value: object) -> None:
             f"extras[{name!r}] cannot travel as JSON: {error}",
             hint="Hand over texts, numbers, lists and dictionaries of them; for data, its path.",
         ) from error
+
+
+def refuse_unknown(unknown: Mapping[str, object], method: Callable[..., object]) -> None:
+    """Refuse what a method does not take, and say what it may have been meant for.
+
+    Raises:
+        ConfigurationError: there is something.
+    """
+    if unknown:
+        known = frozenset(inspect.signature(method).parameters) - {"unknown"}
+        name = next(iter(unknown))
+        raise ConfigurationError(f"{method.__name__}() has no argument {name!r}", hint=suggestion(name, known))

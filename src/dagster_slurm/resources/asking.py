@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from dagster_slurm.core.data import BASE
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.core.warm import check_tolerance
-from dagster_slurm.engine.plan import Ask
+from dagster_slurm.engine.ask import Ask
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import decided
 from dagster_slurm.errors import ConfigurationError
@@ -101,6 +102,7 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
                 hint='Use mode="slurm" for this asset, or BashLauncher().',
             )
         _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
+    found = wanted(context, target, data_base(settings, target), resume=arguments.resume_output)
     return Ask(
         payload=payload,
         launcher=arguments.launcher,
@@ -108,7 +110,7 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
         prepared=surroundings.prepare(),
         force_environment=arguments.force_env_push,
         tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
-        environment=check_environment(arguments.extra_env),
+        environment={**({BASE: found.root} if found else {}), **check_environment(arguments.extra_env)},
         extra_files=tuple(
             extra_files(arguments.extra_files, beside=beside, cwd=cwd, instead=sending(settings, target))
         ),
@@ -116,7 +118,7 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),
         local=target.local,
-        data=wanted(context, target, data_base(settings, target), resume=arguments.resume_output),
+        data=found,
     )
 
 

@@ -1,102 +1,37 @@
 """The one resource: where and how the payloads of assets run."""
 # No lazy annotations here: Dagster's metaclass reads ResourceDependency when the class is made.
 
-import inspect
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any
 
-import dagster as dg
-from pydantic import Field
-
-from dagster_slurm.core.data import place
-from dagster_slurm.core.options import suggestion
 from dagster_slurm.core.resources import Resources
-from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.managers import HetJobComponent
-from dagster_slurm.pipes.attendance import run_and_step
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.gathered import CompletedComponents
-from dagster_slurm.pipes.handles import AnyContext, Context, of_step
+from dagster_slurm.pipes.handles import AnyContext, of_step
 from dagster_slurm.pipes.run import run
 from dagster_slurm.pipes.together import run_together
 from dagster_slurm.resources import targets
-from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
+from dagster_slurm.resources.arguments import Arguments, PathLike, refuse_unknown, said_in_call
 from dagster_slurm.resources.asking import call_for
-from dagster_slurm.resources.data import data_base, root, slot
+from dagster_slurm.resources.data import folder_of
 from dagster_slurm.resources.environment import Variables
+from dagster_slurm.resources.modes import ExecutionMode, mode_of
 from dagster_slurm.resources.run_config import SlurmRunConfig
-from dagster_slurm.resources.session import SlurmSessionResource
+from dagster_slurm.resources.settings import ComputeSettings
 from dagster_slurm.resources.slurm import SlurmResource
 from dagster_slurm.resources.together import Asked, call_together
 from dagster_slurm.resources.variables import filled_in
 
 
-class ExecutionMode(str, Enum):
-    """Where payloads run."""
-
-    LOCAL = "local"
-    SLURM = "slurm"
-    SLURM_SESSION = "slurm-session"
-    SLURM_HETJOB = "slurm-hetjob"
-
-
-#: the modes that work in this version
-_AVAILABLE = (ExecutionMode.LOCAL, ExecutionMode.SLURM, ExecutionMode.SLURM_SESSION, ExecutionMode.SLURM_HETJOB)
-
-
-class ComputeResource(dg.ConfigurableResource[Any]):
+class ComputeResource(ComputeSettings):
     """Where and how payloads run. Asset code is the same in every mode."""
-
-    mode: str = Field(
-        default="local",
-        description='"local": a process beside Dagster. "slurm", "slurm-hetjob": one Slurm job per asset; what '
-        'run_heterogeneous runs is one job of several components. "slurm-session": assets share an allocation.',
-    )
-    slurm: SlurmResource | None = Field(default=None, description="The cluster; not looked at in local mode.")
-    session: SlurmSessionResource | None = Field(
-        default=None, description="The allocation that assets share in slurm-session mode; not looked at in others."
-    )
-    default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
-    environment: dg.ResourceDependency[Named | None] = None  # pyright: ignore[reportAssignmentType]
-    local_environment: str = Field(
-        default="own",
-        description='Local mode: "own" is the Python that Dagster runs in, "same" an environment as on the cluster.',
-    )
-    pre_deployed_env_path: str | None = Field(
-        default=None, description="Environment on the target: a folder with activate.sh or bin/python."
-    )
-    pack_platform: str | None = Field(default=None, description='Platform of pixi environments: "linux-64".')
-    auto_detect_platform: bool = Field(
-        default=True, description="Pixi environments are packed for the login node's platform; else for this machine's."
-    )
-    cache_inject_globs: list[str] | None = Field(
-        default=None, description="Files that decide whether injected packages are packed anew."
-    )
-    default_skip_payload_upload: bool = Field(
-        default=False,
-        description="Payloads lie on the cluster already: under scripts/ of pre_deployed_env_path, or at absolute "
-        "paths.",
-    )
-    local_base: str | None = Field(
-        default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
-    )
-    data_base: str | None = Field(
-        default=None, description="Local mode: folder for results on this machine; None: data_base of slurm."
-    )
-    forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
-    enable_cluster_reuse: bool = Field(
-        default=False, description="Local mode: Ray and Spark clusters stay for the later steps of a run."
-    )
-    cluster_reuse_tolerance: float = Field(
-        default=0.0, description="A cluster with this part less of CPUs or memory than an asset asks for serves it."
-    )
 
     @classmethod
     def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> "ComputeResource":
@@ -112,7 +47,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             Variables(prefix).text("HOST") is not None or Variables("DAGSTER_SLURM_").text("PROFILE") is not None
         )
         mode = Variables("DAGSTER_SLURM_").text("MODE") or ("slurm" if connected else "local")
-        return cls(mode=mode, slurm=None if _mode(mode) is ExecutionMode.LOCAL else SlurmResource.from_env(prefix))
+        return cls(mode=mode, slurm=None if mode_of(mode) is ExecutionMode.LOCAL else SlurmResource.from_env(prefix))
 
     def run(
         self,
@@ -172,9 +107,9 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 is a :class:`~dagster_slurm.errors.DagsterSlurmError` that says what, where, and what to do.
         """
         try:
-            _refuse(unknown, self.run)
+            refuse_unknown(unknown, self.run)
             settings = filled_in(self)
-            target = settings._target(context)  # noqa: SLF001 - the same class
+            target = settings.target(context)
             launchpad = config or SlurmRunConfig()
             asked = said_in_call(resources, extra_slurm_opts, resource_requirements, launchpad)
             skips = launchpad.skip_payload_upload or None
@@ -241,7 +176,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             SlurmFailure: a component did not end well, or they could not begin; its ``error`` names it.
         """
         try:
-            _refuse(unknown, self.run_heterogeneous)
+            refuse_unknown(unknown, self.run_heterogeneous)
             settings = filled_in(self)
             asked = Asked(
                 components=components,
@@ -255,12 +190,12 @@ class ComputeResource(dg.ConfigurableResource[Any]):
                 default_launcher=settings.default_launcher,
                 default_environment=self.environment,
             )
-            if _mode(settings.mode) is ExecutionMode.SLURM_SESSION:
+            if settings.execution_mode() is ExecutionMode.SLURM_SESSION:
                 raise ConfigurationError(
                     'mode="slurm-session" does not run components yet',
                     hint='Use mode="slurm-hetjob" for this asset, or call compute.run in an asset for each component.',
                 )
-            target = settings._target()  # noqa: SLF001 - the same class
+            target = settings.target()
             call = call_together(of_step(context), asked, settings, target)
         except DagsterSlurmError as error:
             raise failure(error) from None
@@ -279,7 +214,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             ConfigurationError, HostError, RequestFailed: the host cannot be asked.
         """
         settings = filled_in(self)
-        if _mode(settings.mode) is not ExecutionMode.LOCAL:
+        if settings.execution_mode() is not ExecutionMode.LOCAL:
             return []  # none outlives its job
         target = targets.local(settings.local_base)
         answer, _ = target.host.request("end_clusters", base=target.place().base, scopes=None, name=cluster_id)
@@ -296,58 +231,7 @@ class ComputeResource(dg.ConfigurableResource[Any]):
             SlurmFailure: no asset is named so, there is no data_base, or it has a variable that is not set there.
         """
         try:
-            named = slot(asset_key, partition)
             settings = filled_in(self)
-            target = settings._target()  # noqa: SLF001 - the same class
-            return place(root(target, data_base(settings, target)), named)
+            return folder_of(asset_key, partition, settings, settings.target())
         except DagsterSlurmError as error:
             raise failure(error) from None
-
-    def execution_mode(self) -> ExecutionMode:
-        """Return the mode.
-
-        Raises:
-            ConfigurationError: there is no such mode.
-        """
-        return _mode(self.mode)
-
-    def _target(self, context: AnyContext | None = None) -> Target:
-        """Return where payloads of a step go; without a step, where the cluster is, whatever is shared there."""
-        mode = _mode(self.mode)
-        if mode is ExecutionMode.LOCAL:
-            return targets.local(self.local_base)
-        if mode not in _AVAILABLE:
-            raise ConfigurationError(f"mode={mode.value!r} does not work in this version yet", hint='Use "slurm".')
-        slurm = self.slurm or (self.session.cluster() if self.session and mode is ExecutionMode.SLURM_SESSION else None)
-        if slurm is None:
-            raise ConfigurationError(
-                f"mode={mode.value!r} needs a cluster",
-                hint="ComputeResource(mode=..., slurm=SlurmResource(ssh=SSHConnectionResource(host=...))).",
-            )
-        if mode is ExecutionMode.SLURM_SESSION and context is not None:
-            return self._session_target(slurm, of_step(context))
-        return targets.cluster(slurm)
-
-    def _session_target(self, slurm: SlurmResource, context: Context) -> Target:
-        if self.session is None:
-            raise ConfigurationError(
-                'mode="slurm-session" needs a session',
-                hint='ComputeResource(..., session=SlurmSessionResource(num_nodes=1, time_limit="02:00:00")).',
-            )
-        run, _ = run_and_step(context)
-        needs = (self.default_launcher or BashLauncher()).needs()
-        return targets.in_session(slurm, self.session.ask(slurm, run, needs))
-
-
-def _mode(text: str) -> ExecutionMode:
-    known = frozenset(mode.value for mode in ExecutionMode)
-    if text not in known:
-        raise ConfigurationError(f"mode={text!r} is not known", hint=suggestion(text, known))
-    return ExecutionMode(text)
-
-
-def _refuse(unknown: Mapping[str, object], method: Any) -> None:
-    if unknown:
-        known = frozenset(inspect.signature(method).parameters) - {"unknown"}
-        name = next(iter(unknown))
-        raise ConfigurationError(f"{method.__name__}() has no argument {name!r}", hint=suggestion(name, known))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
-from dagster_slurm.core.data import Slot, Wanted
+from dagster_slurm.core.data import Slot, Wanted, place
 from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.pipes.handles import Context, is_direct
@@ -98,6 +98,16 @@ def sending(settings: Settings, target: Target) -> Callable[[Sequence[Path]], st
         return f"{shlex.join([*words, f'{folder}/'])}   Then hand the path there over, in extras."
 
     return say
+
+
+def folder_of(asset: Any, partition: str | None, settings: Settings, target: Target) -> str:
+    """Return the folder of a result; see :meth:`ComputeResource.path`.
+
+    Raises:
+        ConfigurationError: no asset is named so, or there is no folder for results.
+        HostError: the host never answered, or refuses us.
+    """
+    return place(root(target, data_base(settings, target)), slot(asset, partition))
 
 
 def slot(asset: Any, partition: str | None) -> Slot:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dagster_slurm.core.observations import Row
 from dagster_slurm.core.states import JobState
-from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import RequestFailed
 from dagster_slurm.schedulers.scheduler import SubmitAnswer
 

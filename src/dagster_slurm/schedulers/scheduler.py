@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dagster_slurm.core.tracker import Row
+from dagster_slurm.core.observations import Row
 from dagster_slurm.errors import DagsterSlurmError
 
 

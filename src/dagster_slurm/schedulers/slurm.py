@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dagster_slurm.core.observations import Row
 from dagster_slurm.core.partitions import SINFO
 from dagster_slurm.core.states import JobState, from_word
-from dagster_slurm.core.tracker import Row
 from dagster_slurm.errors import DagsterSlurmError, HeterogeneousJobRefused, SubmissionDelayed, SubmissionRefused
 from dagster_slurm.schedulers import step
 from dagster_slurm.schedulers.scheduler import SubmitAnswer

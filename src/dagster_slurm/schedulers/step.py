@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dagster_slurm.core.observations import Row
 from dagster_slurm.core.states import JobState, from_word
-from dagster_slurm.core.tracker import Row
 
 #: the second part of the id of a unit that has not begun: which step it will be, nobody knows
 PENDING = "pending"

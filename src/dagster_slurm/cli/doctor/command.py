@@ -17,7 +17,7 @@ from dagster_slurm.cli.doctor.choice import Choice, choose, with_gpu_directive
 from dagster_slurm.cli.doctor.connection import check as check_connection
 from dagster_slurm.cli.doctor.finding import Finding
 from dagster_slurm.cli.place import HERE, complete_host, to_target
-from dagster_slurm.engine.plan import Place
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.schedulers import slurm_site

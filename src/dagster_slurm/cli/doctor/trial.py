@@ -15,13 +15,13 @@ from dagster_slurm.cli.doctor.choice import Choice
 from dagster_slurm.cli.doctor.finding import Finding
 from dagster_slurm.core.causes import job_error
 from dagster_slurm.core.facts import Ended
+from dagster_slurm.core.observations import Began, Event, Waiting
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
-from dagster_slurm.core.tracker import Began, Event, Waiting
 from dagster_slurm.engine import submission
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import Place
 from dagster_slurm.engine.target import Target
 from dagster_slurm.errors import DagsterSlurmError, HostError, SubmissionDelayed
 
