@@ -15,6 +15,7 @@
     │   └── AgentUnavailable          logged in, but our program does not start there (no python3, odd shell)
     ├── RequestFailed                 the host was reached, but a request could not be carried out
     │   ├── EnvironmentNotBuilt       building the environment on the cluster failed
+    │   ├── ResultNotFetched          the job ended well, but what was to be fetched of its result did not come
     │   └── RemoteStorageError        folder missing or unwritable, disk or quota full
     ├── SubmissionRefused             Slurm will not take this job as it is
     │   ├── HeterogeneousJobRefused   ... nor any other heterogeneous job
@@ -146,6 +147,10 @@ class RequestFailed(DagsterSlurmError):
 
 class EnvironmentNotBuilt(RequestFailed):
     """Building the environment on the cluster failed; nothing of it is left there."""
+
+
+class ResultNotFetched(RequestFailed):
+    """The job ended well, and what was to be fetched of its result did not come."""
 
 
 class RemoteStorageError(RequestFailed):

@@ -72,6 +72,9 @@ class SlurmScriptComponent(ExecutableComponent):
     launcher: str | dict[str, Any] | None = Field(
         default=None, description='How it is started: "bash", "ray", "spark", or {ray: {num_gpus_per_node: 2}}.'
     )
+    fetch: list[str] | None = Field(
+        default=None, description='Small files of its result to bring back: ["metrics.json", "plots/*.png"].'
+    )
     mode: str | None = Field(default=None, description="Where it runs, instead of what the resource says.")
     extras: dict[str, Any] | None = Field(default=None, description="Values for the script, through Dagster Pipes.")
     compute: str | None = Field(
@@ -123,6 +126,7 @@ class SlurmScriptComponent(ExecutableComponent):
             environment=self.environment,
             launcher=None if self.launcher is None else launchers.named(self.launcher),
             extras=self.extras,
+            fetch=self.fetch,
         )
 
     def _compute(self, context: Any) -> ComputeResource:

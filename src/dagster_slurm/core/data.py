@@ -75,12 +75,14 @@ class Wanted:
         outputs: what the payload may write.
         inputs: what its asset depends on.
         resume: what an attempt wrote stays for the next one.
+        shared: several components write it: what those wrote that have ended stays if the job is started again.
     """
 
     root: str
     outputs: tuple[Slot, ...] = ()
     inputs: tuple[Slot, ...] = ()
     resume: bool = False
+    shared: bool = False
 
     def only(self, assets: Iterable[tuple[str, ...]]) -> Wanted:
         """Return the same with the outputs of some assets alone."""
@@ -146,6 +148,14 @@ def extras(wanted: Wanted, run_directory: str) -> dict[str, Any]:
     }
 
 
+def together(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the extras of a component: its own results, beside those that it writes with others."""
+    if not shared:
+        return dict(own)
+    outputs = {**shared[OUTPUTS], **own.get(OUTPUTS, {})}
+    return {**shared, **own, INPUTS: own.get(INPUTS, {}), OUTPUTS: outputs}
+
+
 def order(wanted: Wanted, key: LaunchKey, component: str = "", *, late: bool = False) -> str:
     """Return what the program beside the payload is told, as JSON.
 
@@ -162,6 +172,7 @@ def order(wanted: Wanted, key: LaunchKey, component: str = "", *, late: bool = F
             "root": wanted.root,
             "partial": _partial(key, component, resume=wanted.resume),
             "resume": wanted.resume,
+            "shared": wanted.shared,
             "earlier": [_partial(_attempt(key, number), component) for number in range(key.attempt)],
             "late": late,
             "outputs": [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dagster_slurm.core.data import Wanted
+from dagster_slurm.core.patterns import Pattern
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.environments.environment import Prepared
@@ -32,6 +33,9 @@ class Ask:
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
         data: what it reads and writes in the folder for results; None: there is none.
+        fetch: what of its result is brought to this machine.
+        fetch_into: the folder here, with one below it for each run.
+        fetch_limit: bytes that may be brought.
         local: a process beside Dagster: nobody is asked for resources, launchers alone look at them.
     """
 
@@ -48,6 +52,9 @@ class Ask:
     local: bool = False
     force_environment: bool = False
     data: Wanted | None = None
+    fetch: tuple[Pattern, ...] = ()
+    fetch_into: str = ""
+    fetch_limit: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from dagster_slurm.transport.stream import Stream, Transport
 _MODULES = tuple(
     "frames commands rundir store results cleaning pace follow queues direct "
     "long_lock packages prelude pythons making archived built refused build_jobs housekeeping "
-    "environment_requests looking session_lines session_requests clusters cluster_requests requests agent".split()
+    "environment_requests looking fetch_requests session_lines session_requests clusters cluster_requests "
+    "requests agent".split()
 )
 #: how much a login shell may print before our program begins, in bytes, and how long all that may take, in seconds
 _BANNER = 256 * 1024

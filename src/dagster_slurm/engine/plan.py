@@ -94,10 +94,8 @@ def _started(launcher: ComputeLauncher, setting: Setting, warm: Taken | None) ->
 
 def _order(ask: Ask, key: LaunchKey, place: Place, paths: RunPaths) -> dict[str, str]:
     """Return what the program that keeps the results is told."""
-    if ask.data is None:
-        return {}
     component = "" if paths.directory == place.directory(key) else PurePosixPath(paths.directory).name
-    return {data.ORDER: data.order(ask.data, key, component, late=place.late)}
+    return {data.ORDER: data.order(ask.data, key, component, late=place.late)} if ask.data else {}
 
 
 def _with_payload(

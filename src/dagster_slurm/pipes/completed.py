@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from dagster import AssetCheckResult, AssetKey, MaterializeResult, PipesClientCompletedInvocation, PipesSession
 
 from dagster_slurm.core.facts import Fact
 from dagster_slurm.pipes.failure import namespaced
-from dagster_slurm.pipes.outputs import OwnFacts
+from dagster_slurm.pipes.outputs import Own
 
 Result = MaterializeResult[Any] | AssetCheckResult
 
@@ -22,11 +23,20 @@ class CompletedRun(PipesClientCompletedInvocation, tuple[Result, ...]):  # noqa:
 
     Attributes:
         facts: what is known of the job, without the ``slurm/`` namespace.
+        fetched: the files that were brought to this machine, by their names below the output folder; where a call
+            writes several results, each name begins with that of the result's folder.
     """
 
     facts: Mapping[str, Fact]
+    fetched: Mapping[str, Path]
 
-    def __new__(cls, session: PipesSession, facts: dict[str, Fact], own: OwnFacts | None = None) -> CompletedRun:
+    def __new__(
+        cls,
+        session: PipesSession,
+        facts: dict[str, Fact],
+        own: Own | None = None,
+        fetched: Mapping[str, Path] | None = None,  # noqa: ARG004 - see __init__
+    ) -> CompletedRun:
         """Make the tuple of all results, with the job's metadata on each, and what is each one's own."""
         invocation = PipesClientCompletedInvocation(session, namespaced(facts))
         results = cast("Sequence[Result]", invocation.get_results())  # pyright: ignore[reportUnknownMemberType]
@@ -46,13 +56,20 @@ class CompletedRun(PipesClientCompletedInvocation, tuple[Result, ...]):  # noqa:
         )
         return tuple(_with_own(result, self._own) for result in results)
 
-    def __init__(self, session: PipesSession, facts: dict[str, Fact], own: OwnFacts | None = None) -> None:
+    def __init__(
+        self,
+        session: PipesSession,
+        facts: dict[str, Fact],
+        own: Own | None = None,
+        fetched: Mapping[str, Path] | None = None,
+    ) -> None:
         super().__init__(session, namespaced(facts))  # pyright: ignore[reportUnknownMemberType]
         self.facts = facts
+        self.fetched = fetched or {}
         self._own = own or {}
 
 
-def _with_own(result: Result, own: OwnFacts) -> Result:
+def _with_own(result: Result, own: Own) -> Result:
     """Return a result with what is known of its asset alone."""
     if not isinstance(result, MaterializeResult):
         return result
@@ -63,7 +80,7 @@ def _with_own(result: Result, own: OwnFacts) -> Result:
     metadata = cast("Mapping[str, Any]", result.metadata or {})  # pyright: ignore[reportUnknownMemberType]
     return MaterializeResult(
         asset_key=result.asset_key,
-        metadata={**metadata, **namespaced(dict(found))},
+        metadata={**metadata, **found},
         check_results=result.check_results,
         data_version=result.data_version,
         tags=result.tags,

@@ -30,9 +30,10 @@ from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
+from dagster_slurm.pipes.fetched import bring, shown
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, collected, error_of, log_of, where
-from dagster_slurm.pipes.outputs import OwnFacts, own_facts, say_what_is_empty
+from dagster_slurm.pipes.outputs import merged, own_metadata, say_what_is_empty
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
 from dagster_slurm.pipes.warmth import beside, warm_cluster
@@ -79,17 +80,15 @@ def _run(target: Target, call: Call) -> CompletedRun:
         if error is not None:
             raise error
         say_what_is_empty(call.context, call.ask.data, following.tracked.record.outputs)
-        return CompletedRun(session, facts(ended), _own(call, following))
+        outputs = following.tracked.record.outputs
+        fetched = bring(target, call.context, call.ask, launch, outputs)
+        own = merged(own_metadata(call.ask.data, outputs), shown(call.context, call.ask.data, fetched))
+        return CompletedRun(session, facts(ended), own, fetched)
 
 
 def _extras(call: Call, paths: RunPaths) -> dict[str, Any]:
     """What the user hands over, and where results are read and written."""
     return {**(data.extras(call.ask.data, paths.directory) if call.ask.data else {}), **call.extras}
-
-
-def _own(call: Call, following: Following) -> OwnFacts:
-    """What there is of each asset's result."""
-    return own_facts(call.ask.data, following.tracked.record.outputs) if call.ask.data else {}
 
 
 def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Following, Verdict]:

@@ -6,17 +6,20 @@ import contextlib
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from dagster import PipesSession
 from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts
 
+from dagster_slurm.core import data
 from dagster_slurm.core.facts import Ended
 from dagster_slurm.core.idle import component_facts
-from dagster_slurm.core.spec import RunPaths
+from dagster_slurm.core.spec import LaunchKey, RunPaths
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.abreast import Abreast, OneAtATime
+from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.components import Bootstrap, Together, paths_of, plan_together
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
@@ -27,9 +30,11 @@ from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
+from dagster_slurm.pipes.fetched import Fetched, bring, shown
 from dagster_slurm.pipes.gathered import Assets, CompletedComponents, Told, all_metadata, record, results_of
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, collected, error_of, log_of, where
+from dagster_slurm.pipes.outputs import Own, merged, own_metadata, say_what_is_empty
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
 
@@ -103,7 +108,9 @@ def _run(target: Target, call: CallTogether) -> CompletedComponents:
     place, key, taken_up = where(target, call.context, call.name)
     with contextlib.ExitStack() as stack:
         parts = [
-            stack.enter_context(_opened(call, number, paths_of(place, key, call.together.asks[number].id)))
+            stack.enter_context(
+                _opened(call, number, paths_of(place, key, call.together.asks[number].id), _shared(call, place, key))
+            )
             for number in range(len(call.extras))
         ]
         launch = plan_together(
@@ -119,15 +126,22 @@ def _run(target: Target, call: CallTogether) -> CompletedComponents:
 
 
 @contextlib.contextmanager
-def _opened(call: CallTogether, number: int, paths: RunPaths) -> Generator[_Part]:
+def _opened(call: CallTogether, number: int, paths: RunPaths, shared: Mapping[str, Any]) -> Generator[_Part]:
     """Open the Pipes session of a component."""
     name = call.together.asks[number].id
     reader = RunMessageReader(paths.messages)
     own = [asset.to_escaped_user_string() for asset in call.assets.get(name, ())]
     injector = ContextFile(paths.context, call.context, own or None)
     telling = Telling(call.context, reader, local=call.together.local, component=name)
-    with open_pipes_session(call.context, injector, reader, extras=dict(call.extras[number])) as session:
+    wanted = call.together.asks[number].ask.data
+    extras = data.together(data.extras(wanted, paths.directory) if wanted else {}, shared)
+    with open_pipes_session(call.context, injector, reader, extras={**extras, **call.extras[number]}) as session:
         yield _Part(name, session, reader, injector, telling)
+
+
+def _shared(call: CallTogether, place: Place, key: LaunchKey) -> dict[str, Any]:
+    """What Pipes says of results that several components write: the job's own directory leads to them."""
+    return data.extras(call.together.data, place.directory(key)) if call.together.data else {}
 
 
 class _Job:
@@ -197,12 +211,40 @@ class _Job:
                 errors.append((ended, error))
             told.append(Told(part.id, found, part.session, decided.success))
         collected(self._target, self._launch, submitted, following.tracked.job, success=not errors)
-        assets = self._call.assets
+        assets, own = self._call.assets, self._own(following)
         if errors:
-            self._record(told)
+            self._record(told, own)
             raise _Failed(self._error(whole, errors, told), told)
+        own, fetched = self._fetched(following, own)
         keys = list(dict.fromkeys(key for item in told for key in assets.get(item.id, ())))
-        return CompletedComponents(told, results_of(told, assets, keys, several=len(keys) > 1))
+        return CompletedComponents(told, results_of(told, assets, keys, own, several=len(keys) > 1), fetched)
+
+    def _own(self, leader: Following) -> Own:
+        """What there is of each asset's result."""
+        found = self._told_of(self._call.together.data, leader)
+        for item, part in zip(self._call.together.asks, self._parts, strict=True):
+            if part.following is not None:
+                found = merged(found, self._told_of(item.ask.data, part.following))
+        return found
+
+    def _fetched(self, leader: Following, own: Own) -> tuple[Own, Fetched]:
+        """Bring what components ask for, of their own results, or of those that they write with others."""
+        found: dict[str, Path] = {}
+        together, context = self._call.together, self._call.context
+        for item, part, member in zip(together.asks, self._parts, self._launch.members, strict=True):
+            alone = item.ask.data is not None and item.ask.data.outputs
+            wanted, of = (item.ask.data, part.following) if alone or not together.data else (together.data, leader)
+            assert of is not None  # noqa: S101 - it was followed
+            ask = replace(item.ask, data=wanted)
+            mine = bring(self._target, context, ask, member, of.tracked.record.outputs)
+            own = merged(own, shown(context, wanted, mine))
+            found.update({f"{item.id}/{name}": path for name, path in mine.items()})
+        return own, found
+
+    def _told_of(self, wanted: data.Wanted | None, following: Following) -> Own:
+        outputs = following.tracked.record.outputs
+        say_what_is_empty(self._call.context, wanted, outputs)
+        return own_metadata(wanted, outputs)
 
     def _end_of(
         self, part: _Part, number: int, decided: Verdict, submitted: Submitted
@@ -214,14 +256,14 @@ class _Job:
         resources = member.spec.resources
         return Ended(tracked, decided, resources, member.directory, submitted.time, part.id), exception
 
-    def _record(self, told: Sequence[Told]) -> None:
+    def _record(self, told: Sequence[Told], own: Own) -> None:
         """Of several assets those stand whose components have all succeeded, although the step fails."""
         assets = self._call.assets
         lost = {key for item in told if not item.success for key in assets.get(item.id, ())}
         keys = list(dict.fromkeys(key for item in told for key in assets.get(item.id, ()) if key not in lost))
         if keys:
             well = [item for item in told if item.success]
-            record(self._call.context, results_of(well, assets, keys, several=True))
+            record(self._call.context, results_of(well, assets, keys, own, several=True))
 
     def _error(self, whole: Ended, errors: Sequence[tuple[Ended, JobError]], told: Sequence[Told]) -> JobError:
         """The component that failed first is the error; the job's own end is, if it took all of them."""

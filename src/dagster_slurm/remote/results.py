@@ -34,7 +34,8 @@ def begin(order: Dict[str, Any], restart: str) -> None:
     root: str = order["root"]
     partial = _partial(order, restart)
     if not order["resume"]:
-        for gone in [order["partial"]] + order["earlier"]:
+        mine = [] if order["shared"] else [order["partial"]]
+        for gone in mine + order["earlier"]:
             shutil.rmtree(os.path.join(root, gone), ignore_errors=True)
     lines: List[str] = []
     for output in order["outputs"]:
@@ -87,7 +88,10 @@ def clear(order: Dict[str, Any]) -> None:
 
 
 def forget(run_directory: str) -> None:
-    """Remove what a run that is long over left of a result that was never complete; results stay."""
+    """Remove what a run that is long over left of results that were never complete; results stay."""
+    components = os.path.join(run_directory, "components")
+    for name in os.listdir(components) if os.path.isdir(components) else []:
+        forget(os.path.join(components, name))
     try:
         with open(os.path.join(run_directory, "data.json"), encoding="utf-8", errors="surrogateescape") as file:
             order: Dict[str, Any] = json.load(file)
@@ -203,7 +207,7 @@ def _link(partial: str) -> None:
 def _partial(order: Dict[str, Any], restart: str) -> str:
     """Return the folder to write into: one for each start, since one that seemed lost may still write."""
     above = os.path.join(str(order["root"]), str(order["partial"]))
-    return above if order["resume"] else os.path.join(above, restart)
+    return above if order["resume"] or order["shared"] else os.path.join(above, restart)
 
 
 def _starts() -> int:

@@ -42,6 +42,7 @@ class Arguments:
     force_env_push: bool
     poll_timeout: float | None
     resume_output: bool = False
+    fetch: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse at once what would end in a riddle later."""

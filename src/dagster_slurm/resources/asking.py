@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dagster_slurm.core.data import BASE
+from dagster_slurm.core.patterns import patterns
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.core.warm import check_tolerance
@@ -26,6 +27,7 @@ from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.handles import Context, call_name, is_direct
 from dagster_slurm.resources.arguments import Arguments, PathLike
 from dagster_slurm.resources.data import data_base, sending, wanted
+from dagster_slurm.resources.environment import default_local_base
 from dagster_slurm.resources.metadata import Said, from_metadata
 from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
@@ -38,6 +40,8 @@ class Settings(PixiSettings, Protocol):
     slurm: SlurmResource | None
     local_environment: str
     data_base: str | None
+    local_base: str | None
+    fetch_limit: int
     session: SlurmSessionResource | None
     pre_deployed_env_path: str | None
     default_skip_payload_upload: bool
@@ -119,6 +123,9 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
         keep=slurm.keep() if slurm else SlurmResource().keep(),
         local=target.local,
         data=found,
+        fetch=patterns(said.fetch if arguments.fetch is None else arguments.fetch),
+        fetch_into=f"{settings.local_base or default_local_base()}/fetched",
+        fetch_limit=settings.fetch_limit,
     )
 
 

@@ -69,6 +69,7 @@ class ComputeResource(ComputeSettings):
         poll_timeout: float | None = None,
         environment: Named | None = None,
         resume_output: bool = False,
+        fetch: Sequence[str] | None = None,
         **unknown: object,
     ) -> CompletedRun:
         """Run a payload, and wait for its end.
@@ -97,6 +98,9 @@ class ComputeResource(ComputeSettings):
                 (``slurm_environment``) and the resource say; where nobody does, ``"auto"`` on a cluster.
             resume_output: the next attempt of this call finds in its output folder what the last one left there, as
                 payloads that continue from a checkpoint need it. Else each attempt begins with an empty folder.
+            fetch: small files to bring to this machine when it has ended well: ``["metrics.json", "plots/*.png"]``,
+                below the output folder; without ``data_base``, below the payload's working directory. See
+                ``completed.fetched``. Else the asset's metadata say (``slurm_fetch``).
             unknown: anything else is an error.
 
         Returns:
@@ -129,6 +133,7 @@ class ComputeResource(ComputeSettings):
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
                 resume_output=resume_output,
+                fetch=fetch,
             )
             call = call_for(of_step(context), arguments, settings, target)
         except DagsterSlurmError as error:

@@ -58,6 +58,7 @@ class ComputeSettings(dg.ConfigurableResource[Any]):
     data_base: str | None = Field(
         default=None, description="Local mode: folder for results on this machine; None: data_base of slurm."
     )
+    fetch_limit: int = Field(default=100_000_000, description="Bytes that fetch= may bring back of one call.")
     forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
     enable_cluster_reuse: bool = Field(
         default=False, description="Local mode: Ray and Spark clusters stay for the later steps of a run."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from dagster_slurm.core import partitions
@@ -16,7 +17,7 @@ from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.managers import HetJobComponent
-from dagster_slurm.pipes.gathered import assets_of
+from dagster_slurm.pipes.gathered import Assets, assets_of
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.together import CallTogether
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
@@ -83,7 +84,7 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         )
         for component, given in zip(asked.components, arguments, strict=True)
     ]
-    together = Together(asks=asks, on_failure=asked.on_failure, grace=round(asked.grace_period))
+    together = _with_results(Together(asks=asks, on_failure=asked.on_failure, grace=round(asked.grace_period)), assets)
     if not target.local:
         _check_partitions(together, target)
     name = call_name(
@@ -98,6 +99,26 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         poll_timeout=asked.poll_timeout,
         forward_termination=settings.forward_termination,
     )
+
+
+def _with_results(together: Together, assets: Assets) -> Together:
+    """Return the same, with each asset's folder written by the component that makes it, or by all that do."""
+    wanted = together.asks[0].ask.data
+    if wanted is None:
+        return together
+    made = Counter(key for keys in assets.values() for key in keys)
+    shared = replace(wanted.only(tuple(key.path) for key, many in made.items() if many > 1), inputs=(), shared=True)
+    asks = [
+        replace(
+            item,
+            ask=replace(
+                item.ask, data=wanted.only(tuple(key.path) for key in assets.get(item.id, ()) if made[key] == 1)
+            ),
+        )
+        for item in together.asks
+    ]
+    tools = together.asks[0].ask.tools_python
+    return replace(together, asks=asks, data=shared if shared.outputs else None, tools_python=tools)
 
 
 def _ask(context: Context, given: Arguments, settings: Settings, target: Target, component: HetJobComponent) -> Any:
@@ -129,6 +150,7 @@ def _arguments(component: HetJobComponent, asked: Asked) -> Arguments:
         default_environment=asked.default_environment,
         force_env_push=config.force_env_push,
         poll_timeout=asked.poll_timeout,
+        fetch=component.fetch,
     )
 
 
