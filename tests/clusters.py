@@ -22,8 +22,9 @@ _SPECIAL = re.compile(r"x(\d+)-\d+")
 
 
 def shared_name() -> str:
-    """Name of the session's cluster."""
-    return os.environ.get("DAGSTER_SLURM_TEST_CLUSTER", "test")
+    """Name of the session's cluster; where tests run side by side (pytest-xdist), each process has its own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return os.environ.get("DAGSTER_SLURM_TEST_CLUSTER", "test") + ("" if worker == "gw0" else f"-{worker}")
 
 
 def shared_cluster() -> Cluster:

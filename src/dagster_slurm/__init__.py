@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dagster_slurm.components.script import SlurmScriptComponent
     from dagster_slurm.core.resources import Resources
+    from dagster_slurm.core.retries import SlurmRetryPolicy
     from dagster_slurm.environments.pixi import PixiEnvironment
     from dagster_slurm.environments.prefix import CommandPrefix
     from dagster_slurm.environments.uv import UvEnvironment
@@ -41,6 +42,7 @@ _HOMES = {
     "SlurmPipesClient": "resources.clients",
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
+    "SlurmRetryPolicy": "core.retries",
     "SlurmRunConfig": "resources.run_config",
     "SlurmScriptComponent": "components.script",
     "SlurmSessionResource": "resources.session",
@@ -63,6 +65,7 @@ __all__ = [
     "SlurmPipesClient",
     "SlurmQueueConfig",
     "SlurmResource",
+    "SlurmRetryPolicy",
     "SlurmRunConfig",
     "SlurmScriptComponent",
     "SlurmSessionResource",

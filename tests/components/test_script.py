@@ -115,6 +115,7 @@ def test_settings_of_the_component(sandbox: DefsFolderSandbox) -> None:
         launcher={"bash": {"tasks_per_node": 2}},
         environment="plain",
         extras={"word": "from YAML"},
+        retry={"max_retries": 1, "on_timeout": "continue"},
         mode="local",
     )
     result = materialize(sandbox, folder)
@@ -145,6 +146,8 @@ def test_on_the_cluster(sandbox: DefsFolderSandbox, cluster: Cluster, monkeypatc
     [
         ({"resources": {"memroy": "1G"}}, "memroy"),
         ({"resources": {"mem": "much"}}, "not an amount of memory"),
+        ({"retry": {"on_time": "continue"}}, "retry has no setting 'on_time'"),
+        ({"retry": {"memory_factor": 1}}, "memory_factor=1 is not a number above 1"),
         ({"launcher": "rya"}, "launcher='rya' is not known"),
         ({"launcher": {"ray": {"gpus": 2}}}, "launcher ray has no setting 'gpus'"),
         ({"launcher": {"bash": {"tasks_per_node": 0}}}, "tasks_per_node"),

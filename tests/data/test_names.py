@@ -95,6 +95,14 @@ def test_the_next_attempt_writes_elsewhere_unless_it_continues() -> None:
     first = LaunchKey("run", "step", "call", 0)
     assert partial(first, resume=False) != partial(KEY, resume=False)
     assert partial(first, resume=True) == partial(KEY, resume=True)
+    assert (
+        json.loads(order(Wanted("/d", since=1), KEY))["partial"]
+        == json.loads(order(Wanted("/d", since=1), LaunchKey("run", "step", "call", 1)))["partial"]
+    )
+    assert (
+        json.loads(order(Wanted("/d", since=2), KEY))["partial"]
+        != json.loads(order(Wanted("/d", since=1), KEY))["partial"]
+    )
     earlier = json.loads(order(Wanted("/d"), KEY))["earlier"]
     assert earlier == [partial(LaunchKey("run", "step", "call", n), resume=False) for n in (0, 1)]
 

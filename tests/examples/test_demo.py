@@ -16,6 +16,8 @@ import dagster as dg
 import psutil
 import pytest
 
+from tests.clusters import shared_name
+
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 PROFILED = {"harbour-bridge", "university", "river-path"}
@@ -23,8 +25,7 @@ PROFILED = {"harbour-bridge", "university", "river-path"}
 
 def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "DAGSTER_"))}
-    cluster = os.environ.get("DAGSTER_SLURM_TEST_CLUSTER", "test")
-    return {**kept, "DEMO_FOLDER": str(folder), "CLUSTER": cluster}
+    return {**kept, "DEMO_FOLDER": str(folder), "CLUSTER": shared_name()}
 
 
 @pytest.fixture(scope="module")

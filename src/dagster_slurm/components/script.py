@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from dagster_slurm.components import launchers
 from dagster_slurm.core.options import from_options
+from dagster_slurm.core.retries import policy
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.resources.compute import ComputeResource
 from dagster_slurm.resources.modes import ExecutionMode
@@ -75,13 +76,17 @@ class SlurmScriptComponent(ExecutableComponent):
     fetch: list[str] | None = Field(
         default=None, description='Small files of its result to bring back: ["metrics.json", "plots/*.png"].'
     )
+    retry: dict[str, Any] | None = Field(
+        default=None,
+        description="What is submitted again by itself: {max_retries: 2, on_timeout: continue}; see SlurmRetryPolicy.",
+    )
     mode: str | None = Field(default=None, description="Where it runs, instead of what the resource says.")
     extras: dict[str, Any] | None = Field(default=None, description="Values for the script, through Dagster Pipes.")
     compute: str | None = Field(
         default=None, description="Name of a ComputeResource of the project. Without it, the environment says."
     )
 
-    @field_validator("resources", "launcher", "mode")
+    @field_validator("resources", "launcher", "retry", "mode")
     @classmethod
     def _understood(cls, value: Any, info: Any) -> Any:
         """Refuse when definitions are loaded what would fail in each run."""
@@ -90,6 +95,8 @@ class SlurmScriptComponent(ExecutableComponent):
                 from_options(value)
             elif value is not None and info.field_name == "launcher":
                 launchers.named(value)
+            elif value is not None and info.field_name == "retry":
+                policy(value)
             elif value is not None:
                 ComputeResource(mode=value).execution_mode()
         except ConfigurationError as error:
@@ -127,6 +134,7 @@ class SlurmScriptComponent(ExecutableComponent):
             launcher=None if self.launcher is None else launchers.named(self.launcher),
             extras=self.extras,
             fetch=self.fetch,
+            retry=None if self.retry is None else policy(self.retry),
         )
 
     def _compute(self, context: Any) -> ComputeResource:

@@ -75,6 +75,7 @@ class Wanted:
         outputs: what the payload may write.
         inputs: what its asset depends on.
         resume: what an attempt wrote stays for the next one.
+        since: the same, from this attempt of the call on: the first of those that continue each other.
         shared: several components write it: what those wrote that have ended stays if the job is started again.
     """
 
@@ -82,6 +83,7 @@ class Wanted:
     outputs: tuple[Slot, ...] = ()
     inputs: tuple[Slot, ...] = ()
     resume: bool = False
+    since: int | None = None
     shared: bool = False
 
     def only(self, assets: Iterable[tuple[str, ...]]) -> Wanted:
@@ -170,8 +172,8 @@ def order(wanted: Wanted, key: LaunchKey, component: str = "", *, late: bool = F
     return json.dumps(
         {
             "root": wanted.root,
-            "partial": _partial(key, component, resume=wanted.resume),
-            "resume": wanted.resume,
+            "partial": _partial(key, component, wanted),
+            "resume": wanted.resume or wanted.since is not None,
             "shared": wanted.shared,
             "earlier": [_partial(_attempt(key, number), component) for number in range(key.attempt)],
             "late": late,
@@ -221,9 +223,11 @@ def _attempt(key: LaunchKey, number: int) -> LaunchKey:
     return LaunchKey(key.run_id, key.step_key, key.call, number)
 
 
-def _partial(key: LaunchKey, component: str, *, resume: bool = False) -> str:
+def _partial(key: LaunchKey, component: str, wanted: Wanted | None = None) -> str:
     # a component lies beside the job, not in it: each clears its own
     part = f"{_BETWEEN}{component}" if component else ""
-    if not resume:
+    if wanted is None or not (wanted.resume or wanted.since is not None):
         return f"@partial/{key.folder}{part}"
+    if not wanted.resume and wanted.since is not None:
+        return f"@kept/{_attempt(key, wanted.since).folder}{part}"
     return f"@kept/{folder_name(key.run_id)}/{folder_name(key.step_key)}/{folder_name(key.call)}{part}"

@@ -60,10 +60,7 @@ def check(asked: Resources, known: Sequence[Kind], who: str) -> None:
     """
     if not known:
         return
-    names = [name.strip() for name in asked.partition.split(",")] if asked.partition else [None]
-    groups = {
-        name: [kind for kind in known if (kind.default if name is None else kind.partition == name)] for name in names
-    }
+    groups = _groups(asked, known)
     if not any(groups.values()):
         there = ", ".join(dict.fromkeys(kind.partition for kind in known))
         if asked.partition:
@@ -76,6 +73,18 @@ def check(asked: Resources, known: Sequence[Kind], who: str) -> None:
             f"{who} asks for {reasons[0]}, which the partition {where} does not have",
             hint="Compare with `sinfo -o '%P %D %c %m %G %l'`: partition, nodes, CPUs, MiB, GPUs and time limit.",
         )
+
+
+def of_request(asked: Resources, known: Sequence[Kind]) -> list[Kind]:
+    """Return the kinds of nodes on which a request may run: those of the partitions that it names, or the default."""
+    return [kind for group in _groups(asked, known).values() for kind in group]
+
+
+def _groups(asked: Resources, known: Sequence[Kind]) -> dict[str | None, list[Kind]]:
+    names = [name.strip() for name in asked.partition.split(",")] if asked.partition else [None]
+    return {
+        name: [kind for kind in known if (kind.default if name is None else kind.partition == name)] for name in names
+    }
 
 
 def _lacking(asked: Resources, group: Sequence[Kind]) -> str:

@@ -180,6 +180,13 @@ def limit_seconds(limit: str | int | None) -> int | None:
     return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds or None  # sbatch(1): 0 is none at all
 
 
+def time_text(seconds: int) -> str:
+    """Return a time limit as sbatch reads it, in whole minutes: Slurm counts in those."""
+    minutes = math.ceil(seconds / 60)
+    days, rest = divmod(minutes, 24 * 60)
+    return f"{f'{days}-' if days else ''}{rest // 60:02}:{rest % 60:02}:00"
+
+
 def parse_signal(value: str | int) -> tuple[str, int]:
     """Return signal name and seconds before the time limit.
 

@@ -67,7 +67,7 @@ class Channel:
         self._stream: Stream = transport.open()
         try:
             rest = self._handshake(bootstrap.program(agent_modules(modules), options))
-        except BaseException:
+        except BaseException:  # also an interrupt: nothing may stay open
             self._stream.close()
             raise
         self._decoder = frames.Decoder(self._stream.tty)

@@ -62,6 +62,7 @@ class Launch:
         more: further texts for the run directory, by name.
         members: the components of a heterogeneous job: runs in folders of this one's directory.
         remarks: what the user should hear before it begins.
+        own_folders: further folders for the run directory.
         unit: which session it is handed to and what it asks of it; empty for a job of its own.
     """
 
@@ -76,6 +77,7 @@ class Launch:
     more: Mapping[str, str] = field(default_factory=dict[str, str])
     members: tuple[Launch, ...] = ()
     remarks: tuple[str, ...] = ()
+    own_folders: tuple[str, ...] = ()
     unit: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -96,7 +98,7 @@ class Launch:
     @property
     def folders(self) -> list[str]:
         """Further folders for the run directory."""
-        return [f"{self._within(member)}/work" for member in self.members]
+        return [*self.own_folders, *(f"{self._within(member)}/work" for member in self.members)]
 
     @property
     def placed(self) -> list[tuple[str, str]]:

@@ -43,6 +43,12 @@ def fate(host: Host, scheduler: Scheduler, directory: str, say: Say | None = Non
     return _judged(host, scheduler, tracked, directory, ticks)
 
 
+def is_unread(host: Host, directory: str) -> bool:
+    """Whether nobody has taken over how a launch ended that had a job."""
+    found, _ = host.request("inspect", dir=directory)
+    return not found.get("collected") and found["claim"] != CANCELLED
+
+
 def _judged(host: Host, scheduler: Scheduler, tracked: Tracked, directory: str, ticks: str | None) -> Fate:
     """Look until it is decided how the job ended, or clear that this is for those to find out who follow it."""
     begun, pause = time.monotonic(), _PAUSE_FROM

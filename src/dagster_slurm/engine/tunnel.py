@@ -58,7 +58,7 @@ class Tunnel:
         options = {"job": job, "program": program, "argv": bootstrap.argv(), "shell": bootstrap.shell_command()}
         try:
             self._channel = Channel(transport, options, self._take, self._end, _WAY)
-        except BaseException:
+        except BaseException:  # also an interrupt: nothing may stay open
             self._listener.close()
             raise
         self._wait()

@@ -75,7 +75,7 @@ class Sender:
                 for ready in as_completed(files):
                     sha = files[ready]
                     total += self._send_file(sha, ready.result(), have[sha], progress)
-            except BaseException:
+            except BaseException:  # also an interrupt: nobody waits for the rest
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return total

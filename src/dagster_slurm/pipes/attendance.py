@@ -54,7 +54,7 @@ def attending(session: Shared | None, context: Context, keys: Collection[str]) -
     except DagsterSlurmError as error:
         failed, again = True, error.allow_retries and _retries(context)
         raise
-    except BaseException:
+    except BaseException:  # an interrupt, too, ends the step
         failed = True
         raise
     finally:

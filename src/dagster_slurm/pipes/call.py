@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.engine.ask import Ask
 from dagster_slurm.pipes import handles
 
@@ -23,6 +24,7 @@ class Call:
         forward_termination: whether a cancelled run cancels its job.
         reuse: clusters stay for later steps, and serve those for which they are too small by this part at most; None:
             each call has its own.
+        retry: what is submitted again; None: nothing.
         resource_keys: the step's resources that lead to the same session, where one is used.
     """
 
@@ -32,5 +34,6 @@ class Call:
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
     poll_timeout: float | None = None
     forward_termination: bool = True
+    retry: SlurmRetryPolicy | None = None
     resource_keys: tuple[str, ...] = ()
     reuse: float | None = None

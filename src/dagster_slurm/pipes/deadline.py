@@ -14,24 +14,27 @@ from dagster_slurm.pipes.telling import Telling
 
 
 class Deadline:
-    """Counts from now.
+    """Counts from when the call began.
 
     Args:
         target: where the job is.
         launch: what it is.
         telling: has its last lines.
         seconds: how long; None waits as long as it takes.
+        begun: since when, by this process's monotonic clock; None: from now.
 
     Attributes:
         following: the job, once it is submitted.
     """
 
-    def __init__(self, target: Target, launch: Launch, telling: Telling, seconds: float | None) -> None:
+    def __init__(
+        self, target: Target, launch: Launch, telling: Telling, seconds: float | None, begun: float | None = None
+    ) -> None:
         self._target = target
         self._launch = launch
         self._telling = telling
         self._seconds = seconds
-        self._begun = time.monotonic()
+        self._begun = time.monotonic() if begun is None else begun
         self.following: Following | None = None
 
     def check(self) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 import weakref
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -116,12 +117,31 @@ def fresh(context: Context, call: str, failed: Earlier | None = None) -> LaunchK
     return LaunchKey(context.run_id, context.get_step_execution_context().step.key, call)
 
 
-def remember(context: Context, key: LaunchKey, directory: str, host: str, taken_up: Earlier | None = None) -> None:
-    """Write a launch down, before it is submitted; or that an earlier one is taken up again."""
+def remember(
+    context: Context,
+    key: LaunchKey,
+    directory: str,
+    host: str,
+    taken_up: Earlier | None = None,
+    *,
+    tried: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write a launch down, before it is submitted; or that an earlier one is taken up again.
+
+    Args:
+        context: of the step.
+        key: the launch.
+        directory: its run directory.
+        host: where that is.
+        taken_up: the launch as it was written down earlier.
+        tried: the jobs that this call needed before.
+    """
     if is_direct(context):
         return
     if taken_up is not None:
         record_external_reattach(context, taken_up.handle)
         return
-    extras = {"run": key.run_id, "attempt": key.attempt, "host": host, "job_name": key.job_name}
+    extras: dict[str, Any] = {"run": key.run_id, "attempt": key.attempt, "host": host, "job_name": key.job_name}
+    if tried:
+        extras["tried"] = list(tried)
     record_external_launch(context, client_name=f"{_CLIENT}/{key.call}", external_run_id=directory, extras=extras)

@@ -21,8 +21,16 @@ from dagster_slurm.pipes.interruption import INTERRUPTS, run_is_cancelled
 from dagster_slurm.pipes.telling import Telling
 
 
-def where(target: Target, context: handles.Context, name: str) -> tuple[Place, LaunchKey, handles.Earlier | None]:
+def where(
+    target: Target, context: handles.Context, name: str, *, unread: bool = False
+) -> tuple[Place, LaunchKey, handles.Earlier | None]:
     """Return where runs go, the launch to begin or to take up again, and for that where it was written down.
+
+    Args:
+        target: where.
+        context: of the step.
+        name: of the call.
+        unread: a launch that failed is taken up again, too, if nobody has read its end: somebody is to decide on that.
 
     Raises:
         JobCancelled: the run was cancelled meanwhile.
@@ -31,7 +39,7 @@ def where(target: Target, context: handles.Context, name: str) -> tuple[Place, L
     earlier = handles.find(context, name)
     try:
         place = target.place(_say(context))
-        return (place, *_key(target, context, name, place, earlier))
+        return (place, *_key(target, context, name, place, earlier, unread=unread))
     except INTERRUPTS:
         if not run_is_cancelled(context):
             raise
@@ -51,6 +59,16 @@ def announce(context: handles.Context, target: Target, submitted: Submitted) -> 
 def collected(target: Target, launch: Launch, submitted: Submitted, job: str, *, success: bool) -> None:
     """Note on the host that the result was taken over: its variables go now, its directory in some days."""
     target.host.notify("collected", dir=launch.directory, outcome="success" if success else "failure")
+    _end_others(target, launch, submitted, job)
+
+
+def clear(target: Target, launch: Launch, submitted: Submitted, job: str) -> None:
+    """Note on the host that nothing will run here again, and another job goes on: only its variables go."""
+    target.host.notify("collected", dir=launch.directory, outcome=None)
+    _end_others(target, launch, submitted, job)
+
+
+def _end_others(target: Target, launch: Launch, submitted: Submitted, job: str) -> None:
     if submitted.doubtful or job != submitted.id:
         cancel_others(target.host, target.scheduler, launch, job)
 
@@ -71,13 +89,20 @@ def error_of(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any
 
 
 def _key(
-    target: Target, context: handles.Context, name: str, place: Place, earlier: handles.Earlier | None
+    target: Target,
+    context: handles.Context,
+    name: str,
+    place: Place,
+    earlier: handles.Earlier | None,
+    *,
+    unread: bool,
 ) -> tuple[LaunchKey, handles.Earlier | None]:
     """A fresh directory is made only after a terminal failure was read in the old one."""
     if earlier is None:
         return handles.fresh(context, name), None
-    fate = previous.fate(target.host, target.scheduler, place.directory(earlier.key), _say(context))
-    if fate == "failed":
+    directory = place.directory(earlier.key)
+    failed = previous.fate(target.host, target.scheduler, directory, _say(context)) == "failed"
+    if failed and not (unread and previous.is_unread(target.host, directory)):
         return handles.fresh(context, name, earlier), None
     return earlier.key, earlier
 

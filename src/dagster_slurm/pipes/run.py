@@ -10,7 +10,7 @@ from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts
 
 from dagster_slurm.core import data
-from dagster_slurm.core.facts import Ended, facts
+from dagster_slurm.core.facts import Ended
 from dagster_slurm.core.spec import RunPaths
 from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
@@ -23,7 +23,6 @@ from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
-from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.attendance import attending, run_and_step
 from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.completed import CompletedRun
@@ -32,9 +31,10 @@ from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
 from dagster_slurm.pipes.fetched import bring, shown
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
-from dagster_slurm.pipes.launching import announce, collected, error_of, log_of, where
+from dagster_slurm.pipes.launching import announce, error_of, log_of
 from dagster_slurm.pipes.outputs import merged, own_metadata, say_what_is_empty
 from dagster_slurm.pipes.reader import RunMessageReader
+from dagster_slurm.pipes.series import Series
 from dagster_slurm.pipes.telling import Telling
 from dagster_slurm.pipes.warmth import beside, warm_cluster
 
@@ -59,31 +59,45 @@ def run(target: Target, call: Call) -> CompletedRun:
 def _run(target: Target, call: Call) -> CompletedRun:
     if run_is_cancelled(call.context):
         raise JobCancelled("the run is being cancelled: nothing was submitted")
-    place, key, taken_up = where(target, call.context, call.name)
-    paths = RunPaths(place.directory(key))
+    series = Series(target, call)
+    while True:
+        try:
+            return _attempt(target, call, series)
+        except DagsterSlurmError as error:
+            if not series.goes_on_after(error):
+                raise
+            if run_is_cancelled(call.context):
+                raise JobCancelled("the run was cancelled: nothing more is submitted") from None
+
+
+def _attempt(target: Target, call: Call, series: Series) -> CompletedRun:
+    paths = RunPaths(series.place.directory(series.key))
     reader = RunMessageReader(paths.messages)
     injector = ContextFile(paths.context, call.context)
     with open_pipes_session(call.context, injector, reader, extras=_extras(call, paths)) as session:
         telling = Telling(call.context, reader, local=target.local)
         variables = session.get_bootstrap_env_vars()
-        warm = warm_cluster(target, call, place, key, telling)
-        launch = plan(call.ask, key, place, bootstrap=variables, context=injector.content, warm=warm)
-        handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
+        warm = warm_cluster(target, call, series.place, series.key, telling)
+        launch = plan(series.ask, series.key, series.place, bootstrap=variables, context=injector.content, warm=warm)
+        launch = series.prepared(launch)
+        series.remember(launch.directory)
         for remark in launch.remarks:
             call.context.log.warning(remark)
-        submitted, following, verdict = _to_the_end(target, call, launch, telling)
+        deadline = Deadline(target, launch, telling, call.poll_timeout, series.begun)
+        submitted, following, verdict = _to_the_end(target, call, launch, telling, deadline)
         telling.echo.finish()
         exception = reader.finish(following.tracked.record.restart, success=verdict.success)
         ended = Ended(following.tracked, verdict, launch.spec.resources, launch.directory, submitted.time)
-        error = None if verdict.success else error_of(launch, ended, log_of(following, ended, telling), exception)
-        collected(target, launch, submitted, ended.tracked.job, success=verdict.success)
-        if error is not None:
+        if not verdict.success:
+            error = error_of(launch, ended, log_of(following, ended, telling), exception)
+            series.failed(launch, submitted, ended, error)
             raise error
-        say_what_is_empty(call.context, call.ask.data, following.tracked.record.outputs)
+        series.succeeded(launch, submitted, ended.tracked.job)
         outputs = following.tracked.record.outputs
+        say_what_is_empty(call.context, call.ask.data, outputs)
         fetched = bring(target, call.context, call.ask, launch, outputs)
         own = merged(own_metadata(call.ask.data, outputs), shown(call.context, call.ask.data, fetched))
-        return CompletedRun(session, facts(ended), own, fetched)
+        return CompletedRun(session, series.facts(ended), own, fetched)
 
 
 def _extras(call: Call, paths: RunPaths) -> dict[str, Any]:
@@ -91,9 +105,10 @@ def _extras(call: Call, paths: RunPaths) -> dict[str, Any]:
     return {**(data.extras(call.ask.data, paths.directory) if call.ask.data else {}), **call.extras}
 
 
-def _to_the_end(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Following, Verdict]:
+def _to_the_end(
+    target: Target, call: Call, launch: Launch, telling: Telling, deadline: Deadline
+) -> tuple[Submitted, Following, Verdict]:
     submitted: Submitted | None = None
-    deadline = Deadline(target, launch, telling, call.poll_timeout)
     telling.on_delay = deadline.check
     try:
         while True:

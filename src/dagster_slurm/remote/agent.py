@@ -184,8 +184,14 @@ class Agent:
                 incoming.discard()
 
     def _collected(self, head: Dict[str, Any], _body: bytes) -> None:
-        """Done here, since it is often the last that a client says before it goes."""
-        cleaning.mark_collected(head["dir"], head["outcome"])
+        """Done here, since it is often the last that a client says before it goes.
+
+        Without an outcome only the variables go: another job continues this one, and may need its files.
+        """
+        if head["outcome"] is None:
+            cleaning.forget_variables(head["dir"])
+        else:
+            cleaning.mark_collected(head["dir"], head["outcome"])
 
     def _counts(self, _head: Dict[str, Any], _body: bytes) -> Dict[str, Any]:
         used = os.times()

@@ -143,7 +143,7 @@ def _make_in_place(base: str, path: str, order: Dict[str, Any]) -> None:
     try:
         making.with_pixi(base, path, order)
         _mark(path, order)
-    except BaseException:
+    except BaseException:  # also an interrupt: no half environment
         remove_tree(path)
         raise
 

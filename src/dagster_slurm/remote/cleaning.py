@@ -11,6 +11,8 @@ from typing import Callable, Dict, Iterator, List, Optional
 from . import results, rundir, store
 
 COLLECTED = "collected.json"
+#: the folder of a run directory in which later jobs find what this one saved
+CHECKPOINT = "checkpoint"
 _DONE, _GOING_ON = ".swept", ".sweeping"
 _HOUR, _DAY = 3600.0, 86400.0
 #: a job without an end in its record may be waiting or running: nothing younger is touched, in seconds
@@ -168,7 +170,7 @@ def outcome(directory: str) -> Optional[str]:
 def _age(directory: str) -> float:
     """Return seconds since anything happened in a run directory."""
     newest = 0.0
-    for name in (rundir.RECORD, COLLECTED, rundir.JOB_ID, "stdout.0", "."):
+    for name in (rundir.RECORD, COLLECTED, rundir.JOB_ID, "stdout.0", CHECKPOINT, "."):
         try:
             newest = max(newest, os.stat(os.path.join(directory, name)).st_mtime)
         except OSError:

@@ -48,6 +48,7 @@ def begin(order: Dict[str, Any], restart: str) -> None:
         if not os.access(os.path.dirname(final), os.W_OK | os.X_OK):
             raise Fault("%s is not writable" % os.path.dirname(final))
     os.makedirs(partial, exist_ok=True)
+    os.utime(partial)  # see forget
     _link(partial)
     with open("data.%s.sh" % restart, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write("".join(lines))
@@ -95,10 +96,16 @@ def forget(run_directory: str) -> None:
     try:
         with open(os.path.join(run_directory, "data.json"), encoding="utf-8", errors="surrogateescape") as file:
             order: Dict[str, Any] = json.load(file)
-        if not order["resume"]:
-            root = str(order["root"])
-            shutil.rmtree(os.path.join(root, str(order["partial"])), ignore_errors=True)
-            _prune(os.path.dirname(os.path.join(root, str(order["partial"]))), root)
+        root = str(order["root"])
+        partial = os.path.join(root, str(order["partial"]))
+        # a later attempt may continue here, and then has touched it
+        if (
+            order["resume"]
+            and os.stat(partial).st_mtime > os.stat(os.path.join(run_directory, "record.jsonl")).st_mtime
+        ):
+            return
+        shutil.rmtree(partial, ignore_errors=True)
+        _prune(os.path.dirname(partial), root)
     except (OSError, ValueError, KeyError, TypeError):
         return  # it had none
 

@@ -114,7 +114,7 @@ class Incoming:
         try:
             self._digest.update(chunk)
             self._feed(memoryview(chunk))
-        except BaseException:
+        except BaseException:  # also an interrupt: no half file
             self.discard()
             raise
 

@@ -76,7 +76,7 @@ def unpack(shared: str, path: str, facts: Dict[str, Any]) -> None:
         for name, content in ((FILES, listing), (READY, facts["key"].encode() + b"\n")):
             with open(os.path.join(path, MARKS, name), "wb") as mark:
                 mark.write(content)
-    except BaseException as error:
+    except BaseException as error:  # also an interrupt: no half environment
         shutil.rmtree(path, ignore_errors=True)
         if isinstance(error, OSError):
             raise Impossible("%s: %s" % (error.filename or path, error.strerror))  # noqa: B904

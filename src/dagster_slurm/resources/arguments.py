@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from dagster_slurm.core.options import from_options, from_requirements, suggestion
 from dagster_slurm.core.resources import Resources, merge
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -43,6 +44,7 @@ class Arguments:
     poll_timeout: float | None
     resume_output: bool = False
     fetch: Sequence[str] | None = None
+    retry: SlurmRetryPolicy | None = None
 
     def __post_init__(self) -> None:
         """Refuse at once what would end in a riddle later."""
@@ -57,6 +59,8 @@ class Arguments:
             _check_name("key", self.key)
         if self.poll_timeout is not None:
             _check_seconds("poll_timeout", self.poll_timeout)
+        if self.retry is not None:
+            _check_kind("retry", self.retry, SlurmRetryPolicy, "retry=SlurmRetryPolicy().")
 
 
 def said_in_call(

@@ -57,6 +57,10 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
     """
     reuse = _reuse(settings, target)
+    if target.session is not None and arguments.retry is not None and arguments.retry.continues:
+        raise ConfigurationError(
+            'on_timeout="continue" does not work in a session yet', hint='Use mode="slurm" for this asset.'
+        )
     return Call(
         context=context,
         ask=ask_for(context, arguments, settings, target),
@@ -64,6 +68,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         extras=arguments.extras,
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
+        retry=arguments.retry,
         resource_keys=_keys_of(context, settings),
         reuse=reuse,
     )

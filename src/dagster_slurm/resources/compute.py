@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
@@ -70,6 +71,7 @@ class ComputeResource(ComputeSettings):
         environment: Named | None = None,
         resume_output: bool = False,
         fetch: Sequence[str] | None = None,
+        retry: SlurmRetryPolicy | None = None,
         **unknown: object,
     ) -> CompletedRun:
         """Run a payload, and wait for its end.
@@ -101,6 +103,7 @@ class ComputeResource(ComputeSettings):
             fetch: small files to bring to this machine when it has ended well: ``["metrics.json", "plots/*.png"]``,
                 below the output folder; without ``data_base``, below the payload's working directory. See
                 ``completed.fetched``. Else the asset's metadata say (``slurm_fetch``).
+            retry: what is submitted again by itself, by the cause of its end; else what the resource says.
             unknown: anything else is an error.
 
         Returns:
@@ -134,6 +137,7 @@ class ComputeResource(ComputeSettings):
                 poll_timeout=poll_timeout,
                 resume_output=resume_output,
                 fetch=fetch,
+                retry=settings.retry if retry is None else retry,
             )
             call = call_for(of_step(context), arguments, settings, target)
         except DagsterSlurmError as error:

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.engine.target import Target
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError
@@ -33,6 +34,7 @@ class ComputeSettings(dg.ConfigurableResource[Any]):
     )
     default_launcher: dg.ResourceDependency[ComputeLauncher | None] = None  # pyright: ignore[reportAssignmentType]
     environment: dg.ResourceDependency[Named | None] = None  # pyright: ignore[reportAssignmentType]
+    retry: dg.ResourceDependency[SlurmRetryPolicy | None] = None  # pyright: ignore[reportAssignmentType]
     local_environment: str = Field(
         default="own",
         description='Local mode: "own" is the Python that Dagster runs in, "same" an environment as on the cluster.',

@@ -79,7 +79,7 @@ class ProcessStream:
                 env=env,
                 start_new_session=True,
             )
-        except BaseException:
+        except BaseException:  # also an interrupt: nothing may stay open
             self._finalizer()
             raise
         finally:
