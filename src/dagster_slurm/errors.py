@@ -17,6 +17,7 @@
     │   ├── EnvironmentNotBuilt       building the environment on the cluster failed
     │   ├── ResultNotFetched          the job ended well, but what was to be fetched of its result did not come
     │   └── RemoteStorageError        folder missing or unwritable, disk or quota full
+    ├── ResultNotHere                 an upstream result does not lie where this asset runs
     ├── SubmissionRefused             Slurm will not take this job as it is
     │   ├── HeterogeneousJobRefused   ... nor any other heterogeneous job
     │   └── SubmissionDelayed         ... not now: a limit is reached or the controller does not answer
@@ -155,6 +156,12 @@ class ResultNotFetched(RequestFailed):
 
 class RemoteStorageError(RequestFailed):
     """A folder on the host is missing or unwritable, or its disk or quota is full."""
+
+
+class ResultNotHere(DagsterSlurmError):
+    """An upstream result does not lie where this asset runs."""
+
+    allow_retries = False
 
 
 class SubmissionRefused(DagsterSlurmError):

@@ -8,13 +8,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_slurm import BashLauncher, ComputeResource, SlurmSessionResource
+from dagster_slurm import BashLauncher, ComputeResource, Resources, SlurmSessionResource
 from tests.dagster.conftest import BOTH, on
 from tests.dagster.support import Bench, values
 from tests.dagster.together import Parts, asset_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning")
 
+#: a component that starts after another needs more time than that one
+LATER = Resources(time_limit="00:11:00")
 WRITE = "open(os.path.join(os.environ['DAGSTER_SLURM_OUTPUT_DIR'], {name!r}), 'w').write('{name}')"
 
 
@@ -38,7 +40,7 @@ def reader_of(bench: Bench, *assets: Any) -> dg.AssetsDefinition:
 def test_components_share_the_folder_of_one_asset(any_bench: Bench) -> None:
     same = "assert pipes.get_extra('DAGSTER_SLURM_OUTPUTS')['both'] == pipes.get_extra('DAGSTER_SLURM_OUTPUT_DIR')\n"
     parts = Parts(any_bench.payloads).pipes("one", same + WRITE.format(name="one"))
-    parts.pipes("two", same + WRITE.format(name="three"), after=["one"])
+    parts.pipes("two", same + WRITE.format(name="three"), after=["one"], resources=LATER)
     both = asset_of(parts)
     ran = any_bench.materialize(both, reader_of(any_bench, both))
     assert ran.success, ran.logged()
@@ -75,8 +77,9 @@ def test_each_component_writes_its_own_asset(any_bench: Bench) -> None:
 def test_components_of_which_one_fails_leave_the_earlier_result(any_bench: Bench) -> None:
     first = asset_of(Parts(any_bench.payloads).pipes("one", WRITE.format(name="old")).pipes("two"))
     assert any_bench.materialize(first).success
-    second = Parts(any_bench.payloads).pipes("one", WRITE.format(name="new")).pipes("two", "sys.exit(3)", after=["one"])
-    assert not any_bench.materialize(asset_of(second)).success
+    second = Parts(any_bench.payloads).pipes("one", WRITE.format(name="new"))
+    second.pipes("two", "sys.exit(3)", after=["one"], resources=LATER)
+    assert "SystemExit: 3" in any_bench.materialize(asset_of(second)).failure.text
     ran = any_bench.materialize(reader_of(any_bench, first))
     assert ran.metadata("reader")["found"] == {"both": ["old"]}
 

@@ -16,7 +16,7 @@ from dagster_slurm.pipes.handles import Context
 Own = Mapping[dg.AssetKey, Mapping[str, dg.MetadataValue]]
 
 
-def own_metadata(wanted: Wanted | None, outputs: Sequence[Output]) -> Own:
+def own_metadata(wanted: Wanted | None, outputs: Sequence[Output], host: str) -> Own:
     """Return what there is of each asset's result: its place, files and bytes."""
     if wanted is None or not outputs:
         return {}
@@ -27,6 +27,7 @@ def own_metadata(wanted: Wanted | None, outputs: Sequence[Output]) -> Own:
         mine = [by_name[slot.folder] for slot in slots if slot.folder in by_name]
         facts: dict[str, Fact] = {
             "output_path": place(wanted.root, slots[0] if len(slots) == 1 else Slot(asset)),
+            "output_host": host,
             "output_files": sum(output.files for output in mine),
             "output_bytes": sum(output.size for output in mine),
             **({"output_partitions": len(slots)} if len(slots) > 1 else {"output_inode": mine[0].inode if mine else 0}),

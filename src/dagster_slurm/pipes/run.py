@@ -96,7 +96,9 @@ def _attempt(target: Target, call: Call, series: Series) -> CompletedRun:
         outputs = following.tracked.record.outputs
         say_what_is_empty(call.context, call.ask.data, outputs)
         fetched = bring(target, call.context, call.ask, launch, outputs)
-        own = merged(own_metadata(call.ask.data, outputs), shown(call.context, call.ask.data, fetched))
+        own = merged(
+            own_metadata(call.ask.data, outputs, target.host.name), shown(call.context, call.ask.data, fetched)
+        )
         return CompletedRun(session, series.facts(ended), own, fetched)
 
 

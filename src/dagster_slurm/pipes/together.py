@@ -244,7 +244,7 @@ class _Job:
     def _told_of(self, wanted: data.Wanted | None, following: Following) -> Own:
         outputs = following.tracked.record.outputs
         say_what_is_empty(self._call.context, wanted, outputs)
-        return own_metadata(wanted, outputs)
+        return own_metadata(wanted, outputs, self._target.host.name)
 
     def _end_of(
         self, part: _Part, number: int, decided: Verdict, submitted: Submitted
