@@ -27,9 +27,9 @@ def test_a_winner_that_has_not_begun() -> None:
 
 def test_a_process_that_lost_the_claim_and_is_gone(local: Rig) -> None:
     """Nobody noted the winner's id; what was noted is the loser's."""
-    launch = local.launch("sleep 1.5; echo out")
+    launch = local.launch("touch begun; sleep 1.5; echo out")
     play = local.take_up(launch)
-    winner = play.job
+    winner = play.until_begun()
     loser = subprocess.Popen(["/bin/bash", Path(launch.directory) / "job.sh"], cwd=launch.directory)
     assert loser.wait() == 0
     submitted = Submitted({"id": str(loser.pid), "ticks": "1"}, adopted=False, doubtful=True, answered=time.monotonic())

@@ -56,6 +56,7 @@ def test_cancelled_from_outside(session: Callable[..., Rig]) -> None:
 def test_a_lost_node(session: Callable[..., Rig]) -> None:
     rig = session(max_concurrent_jobs=1)
     running, waiting = one_runs_and_one_waits(rig)
+    running.until(lambda: running.following and running.following.tracked.record.start)
     assert running.following is not None
     assert running.following.tracked.record.start is not None
     rig.backstage.fail(running.following.tracked.record.start.node)
