@@ -39,7 +39,9 @@ class ComputeResource(ComputeSettings):
         """Return ``local`` when nothing is set, else mode, host and queue from the environment.
 
         ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` or
-        ``DAGSTER_SLURM_PROFILE`` is set. For the rest see :meth:`SlurmResource.from_env`.
+        ``DAGSTER_SLURM_PROFILE`` is set.
+        ``SLURM_DATA_BASE_PATH`` names the folder for results, in every mode. For the rest see
+        :meth:`SlurmResource.from_env`.
 
         Raises:
             ConfigurationError: a value cannot be understood.
@@ -48,7 +50,9 @@ class ComputeResource(ComputeSettings):
             Variables(prefix).text("HOST") is not None or Variables("DAGSTER_SLURM_").text("PROFILE") is not None
         )
         mode = Variables("DAGSTER_SLURM_").text("MODE") or ("slurm" if connected else "local")
-        return cls(mode=mode, slurm=None if mode_of(mode) is ExecutionMode.LOCAL else SlurmResource.from_env(prefix))
+        if mode_of(mode) is ExecutionMode.LOCAL:
+            return cls(mode=mode, data_base=Variables("SLURM_").text("DATA_BASE_PATH"))
+        return cls(mode=mode, slurm=SlurmResource.from_env(prefix))
 
     def run(
         self,

@@ -104,7 +104,8 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         """Read everything from the environment.
 
         The connection as :meth:`SSHConnectionResource.from_env` does (without ``<prefix>HOST`` Dagster is taken to run
-        on the login node), and ``SLURM_DEPLOYMENT_BASE_PATH``, ``SLURM_PARTITION``, ``SLURM_QOS``, ``SLURM_ACCOUNT``.
+        on the login node), and ``SLURM_DEPLOYMENT_BASE_PATH``, ``SLURM_DATA_BASE_PATH``, ``SLURM_PARTITION``,
+        ``SLURM_QOS``, ``SLURM_ACCOUNT``.
         What these leave open is taken from the profile that ``DAGSTER_SLURM_PROFILE`` names, if it names one.
 
         Raises:
@@ -118,6 +119,9 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         base = common.text("DEPLOYMENT_BASE_PATH")
         if base:
             fields["remote_base"] = base
+        data = common.text("DATA_BASE_PATH")
+        if data:
+            fields["data_base"] = data
         said = {name: value for name in ("partition", "qos", "account") if (value := common.text(name.upper()))}
         queue = cast("SlurmQueueConfig", fields.get("queue") or SlurmQueueConfig())
         fields["queue"] = queue.model_copy(update=said)
