@@ -11,7 +11,7 @@ ARGS ?=
 
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: help setup demo demo-slurm ui test test-quick test-all check format bench cluster-up cluster-down clean
+.PHONY: help setup demo demo-slurm ui test test-quick test-all check format docs bench cluster-up cluster-down clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ format: $(SETUP) ## format the code and repair what the linter can
 	@.venv/bin/ruff format
 	@.venv/bin/ruff check --fix
 
+docs: $(SETUP) ## the documentation, from docs/ into site/
+	@tools/docs.sh
+
 bench: $(SETUP) ## measure against raw ssh and sbatch
 	@$(PY) -m benchmarks $(ARGS)
 
@@ -61,4 +64,4 @@ cluster-down: $(SETUP) ## take it away again
 	@$(PY) -m testcluster down --name $(CLUSTER) $(ARGS)
 
 clean: ## remove what the targets above made, except the environment
-	@rm -rf .demo .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	@rm -rf .demo .bench site .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -7,6 +7,10 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from testcluster import Cluster
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -44,7 +48,7 @@ def this_machine() -> None:
     os.environ["BIKE_COUNTERS_DATA"] = str(FOLDER / "data")
 
 
-def real_cluster() -> None:
+def real_cluster() -> Cluster:
     """Bring a cluster up, and let the environment tell the assets of it. Nothing else differs."""
     forget_clusters()
     sys.path.insert(0, str(REPOSITORY))
@@ -61,6 +65,7 @@ def real_cluster() -> None:
     print(f"it is up after {time.monotonic() - begun:.1f} s, and all that the assets are told of it is this:")
     for name, value in cluster.client_environment.items():
         print(f"  {name}={value}")
+    return cluster
 
 
 def main() -> int:
@@ -70,7 +75,7 @@ def main() -> int:
     slurm = parser.parse_args().slurm
     begun = time.monotonic()
     prepare_home()
-    real_cluster() if slurm else this_machine()
+    cluster = real_cluster() if slurm else this_machine()
 
     sys.path.insert(0, str(HERE))
     # Dagster takes a second or two to import, and the environment decides what the definitions are
@@ -84,8 +89,20 @@ def main() -> int:
     if not ok:
         print(f"\nThe demonstration failed in {', '.join(progress.failures)}; what went wrong stands above.")
         return 1
+    if cluster is not None and not scenes(cluster):
+        print("\nA scene did not end as it should; what went wrong stands above.")
+        return 1
     print(closing_words(progress.materialized, progress.checks, time.monotonic() - begun, slurm=slurm))
     return 0
+
+
+def scenes(cluster: Cluster) -> bool:
+    """Play the three scenes, with a Dagster home of their own; return whether they ended as they should."""
+    print("\nNow what is seen when something goes wrong.", flush=True)
+    prepare_home(FOLDER / "scenes_home")
+    from scenes.show import show  # noqa: PLC0415  # reads the environment, as the definitions do
+
+    return show(cluster)
 
 
 def closing_words(materialized: dict[str, int], checks: dict[str, bool], seconds: float, *, slurm: bool) -> str:

@@ -53,13 +53,17 @@ def _diverted(on_line: Callable[[str], None]) -> Iterator[None]:
 class Progress:
     """Prints what happens, and counts it.
 
+    Args:
+        hear: is handed every event as well.
+
     Attributes:
         materialized: how often each asset, by name.
         checks: whether each asset check passed, by name.
         failures: how each failed step ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[dg.EventLogEntry], None] = lambda _: None) -> None:
+        self._hear = hear
         # colours and a spinner on a terminal, plain lines elsewhere
         self.console = Console(file=os.fdopen(os.dup(1), "w"), highlight=False, soft_wrap=True)
         self.materialized: dict[str, int] = {}
@@ -90,6 +94,7 @@ class Progress:
         self.console.print(f"{mark} [bold]{escape(name):<{_NAME_WIDTH}}[/] {text}")
 
     def _event(self, entry: dg.EventLogEntry, partition: str | None) -> None:
+        self._hear(entry)
         event = entry.dagster_event
         if event is None:  # a line of the log: the asset's, the payload's, or the cluster's news
             if entry.level >= logging.INFO and not entry.user_message.startswith("[pipes]"):

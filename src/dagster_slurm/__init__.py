@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagster_slurm.checks import build_right_sizing_check
     from dagster_slurm.components.script import SlurmScriptComponent
     from dagster_slurm.core.resources import Resources
     from dagster_slurm.core.retries import SlurmRetryPolicy
@@ -50,6 +51,7 @@ _HOMES = {
     "SlurmSessionResource": "resources.session",
     "SparkLauncher": "launchers.spark",
     "UvEnvironment": "environments.uv",
+    "build_right_sizing_check": "checks",
     "build_slurm_orphan_sensor": "sensors",
 }
 
@@ -74,6 +76,7 @@ __all__ = [
     "SlurmSessionResource",
     "SparkLauncher",
     "UvEnvironment",
+    "build_right_sizing_check",
     "build_slurm_orphan_sensor",
 ]
 
@@ -81,6 +84,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load a public name from its home (PEP 562)."""
     if name not in _HOMES:
+        former = import_module(f"{__name__}.core.former").EXPORTS
+        if name in former:  # Python hides the text of an AttributeError here, not that of an ImportError
+            raise ImportError(f"dagster_slurm has no {name} any more. {former[name]}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 

@@ -1,11 +1,13 @@
 """Every code fence of the documents: Python runs, files that it shows are used, and `make` targets exist."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def fences(language: str) -> list[object]:
+def fences(language: str) -> list[Any]:
     return [
         pytest.param(text, id=f"{document.name}-{number}")
         for document in DOCUMENTS
@@ -48,13 +50,32 @@ def run(folder: Path, *arguments: str, where: Mapping[str, str] | None = None) -
     return done.stdout
 
 
-@pytest.mark.parametrize("text", fences("python"))
-def test_python_runs(text: str, tmp_path: Path) -> None:
-    if "open_dagster_pipes" in text:
-        compile(text, "payload", "exec")  # runs in test_the_tour
+PROGRAMS = {param.id: param.values[0] for param in fences("python")}
+
+
+def is_payload(text: str) -> bool:
+    """It is run by an asset, with a context: those of the tour in test_the_tour."""
+    return "open_dagster_pipes" in text
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Exit code and output of each program."""
+    folder = tmp_path_factory.mktemp("fences")
+    names = {f"fence_{number}": name for number, name in enumerate(PROGRAMS)}
+    for short, name in names.items():
+        if not is_payload(PROGRAMS[name]):
+            (folder / f"{short}.py").write_text(PROGRAMS[name])
+    run(folder, str(Path(__file__).parent / "fences.py"), str(folder))
+    return {names[path.stem]: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_python_runs(name: str, ran: dict[str, dict[str, Any]]) -> None:
+    if is_payload(PROGRAMS[name]):
+        compile(PROGRAMS[name], "payload", "exec")
     else:
-        (tmp_path / "fence.py").write_text(text)
-        run(tmp_path, "fence.py")
+        assert ran[name]["code"] == 0, ran[name]["said"]
 
 
 def materialize_squares(folder: Path, definitions: str, payload: str, where: Mapping[str, str] | None = None) -> str:

@@ -133,6 +133,15 @@ def test_the_same_assets_as_slurm_jobs(tmp_path: Path) -> None:
     printed = run_demo(tmp_path, "--slurm")
     assert "Materialized as Slurm jobs" in printed
     assert "5,079 rows from the counters" in printed
+    scenes = re.split(r"\nScene \d: ", printed)
+    assert len(scenes) == 4
+    assert all("and ended as it should" in scene for scene in scenes[1:])
+    job = re.search(r"Submitted job (\d+) to", scenes[1])
+    assert job
+    assert scenes[1].index("kill -9") < scenes[1].index(f"Re-attached to job {job[1]} ")
+    assert "that Slurm got from both: 1" in scenes[1]
+    assert "ran out of memory (asked for 100 MiB" in scenes[2] or "left out" in scenes[2]
+    assert re.search(r"waits in the queue: \w+, expected to start at 20", scenes[3])
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
         readings = numbers(instance, "readings")
         assert readings["rows"] == 4975

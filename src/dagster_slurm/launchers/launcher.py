@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dagster_slurm.core import former
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.errors import ConfigurationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,20 @@ class Started:
 @dataclass(frozen=True)
 class ComputeLauncher:
     """How a payload is started in its job. Subclass it for a launcher of your own: see docs/many-processes.md."""
+
+    def __new__(cls, *_positional: object, **given: object) -> ComputeLauncher:
+        """Refuse fields of dagster-slurm 1.x, saying what to write instead."""
+        former.refuse_former([kind.__name__ for kind in cls.__mro__], given)
+        return super().__new__(cls)
+
+    def __init_subclass__(cls, **given: object) -> None:
+        """Refuse launchers that were written for dagster-slurm 1.x."""
+        super().__init_subclass__(**given)
+        if "prepare_execution" in cls.__dict__:
+            raise ConfigurationError(
+                f"{cls.__name__}: launchers have no prepare_execution any more",
+                hint="Write start(self, setting) -> Started: see `A launcher of one's own` in docs/many-processes.md.",
+            )
 
     def needs(self) -> Resources:
         """Return what the job must ask for so that this launcher can work, where nothing else says."""

@@ -23,6 +23,7 @@ from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
+from dagster_slurm.pipes import past
 from dagster_slurm.pipes.attendance import attending, run_and_step
 from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.completed import CompletedRun
@@ -96,10 +97,11 @@ def _attempt(target: Target, call: Call, series: Series) -> CompletedRun:
         outputs = following.tracked.record.outputs
         say_what_is_empty(call.context, call.ask.data, outputs)
         fetched = bring(target, call.context, call.ask, launch, outputs)
-        own = merged(
-            own_metadata(call.ask.data, outputs, target.host.name), shown(call.context, call.ask.data, fetched)
-        )
-        return CompletedRun(session, series.facts(ended), own, fetched)
+        pictures = shown(call.context, call.ask.data, fetched)
+        own = merged(own_metadata(call.ask.data, outputs, target.host.name), pictures)
+        known = series.facts(ended)
+        known = known if target.local else {**known, **past.hint(call.context, known)}
+        return CompletedRun(session, known, own, fetched)
 
 
 def _extras(call: Call, paths: RunPaths) -> dict[str, Any]:

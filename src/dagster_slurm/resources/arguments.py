@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from dagster_slurm.core import former
 from dagster_slurm.core.options import from_options, from_requirements, suggestion
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.retries import SlurmRetryPolicy
@@ -132,4 +133,7 @@ def refuse_unknown(unknown: Mapping[str, object], method: Callable[..., object])
     if unknown:
         known = frozenset(inspect.signature(method).parameters) - {"unknown"}
         name = next(iter(unknown))
+        instead = former.instead_of_argument(method.__name__, name)
+        if instead is not None:
+            raise ConfigurationError(f"{method.__name__}() has no argument {name!r} any more", hint=instead)
         raise ConfigurationError(f"{method.__name__}() has no argument {name!r}", hint=suggestion(name, known))

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_slurm.core import former
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.handles import AnyContext
@@ -21,7 +22,10 @@ class LocalPipesClient(dg.PipesClient):
         local_base: folder for run directories.
     """
 
-    def __init__(self, launcher: ComputeLauncher | None = None, local_base: str | None = None) -> None:
+    def __init__(
+        self, launcher: ComputeLauncher | None = None, local_base: str | None = None, **unknown: object
+    ) -> None:
+        former.refuse_fields("LocalPipesClient", unknown, ("launcher", "local_base"))
         self._compute = ComputeResource(mode="local", default_launcher=launcher, local_base=local_base)
 
     def run(self, *, context: AnyContext, extras: Any = None, **kwargs: Any) -> CompletedRun:
@@ -37,7 +41,10 @@ class SlurmPipesClient(dg.PipesClient):
         launcher: how payloads are started; None: as one process.
     """
 
-    def __init__(self, slurm_resource: SlurmResource, launcher: ComputeLauncher | None = None) -> None:
+    def __init__(
+        self, slurm_resource: SlurmResource, launcher: ComputeLauncher | None = None, **unknown: object
+    ) -> None:
+        former.refuse_fields("SlurmPipesClient", unknown, ("slurm_resource", "launcher"))
         self._compute = ComputeResource(mode="slurm", slurm=slurm_resource, default_launcher=launcher)
 
     def run(self, *, context: AnyContext, extras: Any = None, **kwargs: Any) -> CompletedRun:

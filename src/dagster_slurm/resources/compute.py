@@ -56,9 +56,9 @@ class ComputeResource(ComputeSettings):
 
     def run(
         self,
-        *,
         context: AnyContext,
         payload_path: PathLike | Sequence[str] | None = None,
+        *,
         launcher: ComputeLauncher | None = None,
         resources: Resources | None = None,
         extra_env: Mapping[str, str] | None = None,

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from dagster_slurm.core.options import from_options
 from dagster_slurm.core.resources import Resources
+from dagster_slurm.resources.known import KnownFields
 
 
-class SlurmRunConfig(dg.Config):
+class SlurmRunConfig(KnownFields, dg.Config):
     """Run configuration for assets with ``config: SlurmRunConfig`` that hand it to ``compute.run(config=config)``."""
 
     partition: str | None = Field(default=None, description="Partition, or several with commas between.")

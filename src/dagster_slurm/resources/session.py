@@ -11,6 +11,7 @@ from dagster_slurm.core.options import from_options
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.session_launch import SessionAsk
 from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.resources.known import KnownFields
 from dagster_slurm.resources.slurm import SlurmResource
 
 #: of the queue's settings, those that say where and for whom a job runs; sizes there are those of single assets
@@ -20,7 +21,7 @@ _OWN = (
 )
 
 
-class SlurmSessionResource(dg.ConfigurableResource[Any]):
+class SlurmSessionResource(KnownFields, dg.ConfigurableResource[Any]):
     """One allocation for many assets: the queue is waited for once."""
 
     slurm: SlurmResource | None = Field(default=None, description="The cluster; None: that of the ComputeResource.")

@@ -15,12 +15,13 @@ from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.pipes.attendance import run_and_step
 from dagster_slurm.pipes.handles import AnyContext, Context, of_step
 from dagster_slurm.resources import targets
+from dagster_slurm.resources.known import KnownFields
 from dagster_slurm.resources.modes import ExecutionMode, mode_of
 from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmResource
 
 
-class ComputeSettings(dg.ConfigurableResource[Any]):
+class ComputeSettings(KnownFields, dg.ConfigurableResource[Any]):
     """The fields of :class:`~dagster_slurm.ComputeResource`."""
 
     mode: str = Field(

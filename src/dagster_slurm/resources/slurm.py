@@ -14,6 +14,7 @@ from dagster_slurm.core.resources import Resources
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.resources import profile
 from dagster_slurm.resources.environment import Variables
+from dagster_slurm.resources.known import KnownFields
 from dagster_slurm.resources.ssh import SSHConnectionResource
 
 _OPTIONS = (
@@ -23,7 +24,7 @@ _REMOTE_BASE = "~/dagster-slurm"
 _MORE_OPTIONS = "reservation exclude nodelist gres signal_before_timeout".split()
 
 
-class SlurmQueueConfig(dg.Config):
+class SlurmQueueConfig(KnownFields, dg.Config):
     """What jobs ask for where nothing else says. Empty fields leave it to Slurm."""
 
     partition: str | None = Field(default=None, description="Partition, or several with commas between.")
@@ -51,11 +52,12 @@ class SlurmQueueConfig(dg.Config):
         Raises:
             ConfigurationError: a value that sbatch would not understand.
         """
-        given = {name: getattr(self, name) for name in (*_OPTIONS, *_MORE_OPTIONS)}
+        # "" is how dagster-slurm 1.x and environment variables say nothing
+        given = {name: value for name in (*_OPTIONS, *_MORE_OPTIONS) if (value := getattr(self, name)) != ""}
         return from_options(self.options).over(from_options(given))
 
 
-class SlurmResource(dg.ConfigurableResource[Any]):
+class SlurmResource(KnownFields, dg.ConfigurableResource[Any]):
     """A Slurm cluster."""
 
     ssh: SSHConnectionResource | None = Field(
@@ -126,6 +128,15 @@ class SlurmResource(dg.ConfigurableResource[Any]):
         queue = cast("SlurmQueueConfig", fields.get("queue") or SlurmQueueConfig())
         fields["queue"] = queue.model_copy(update=said)
         return cls(**fields)
+
+    @classmethod
+    def from_env_slurm(cls, ssh: SSHConnectionResource) -> SlurmResource:
+        """Read everything from the environment but the connection, as :meth:`from_env` does.
+
+        Raises:
+            ConfigurationError: a value cannot be understood.
+        """
+        return cls.from_env().model_copy(update={"ssh": ssh})
 
     @classmethod
     def from_profile(cls, path: str | os.PathLike[str]) -> SlurmResource:

@@ -12,11 +12,12 @@ from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.resources import secret
 from dagster_slurm.resources.connection import from_variables
 from dagster_slurm.resources.environment import Variables
+from dagster_slurm.resources.known import KnownFields
 from dagster_slurm.resources.variables import filled_in
 from dagster_slurm.transport.ssh.settings import SSHSettings
 
 
-class SSHConnectionResource(dg.ConfigurableResource[Any]):
+class SSHConnectionResource(KnownFields, dg.ConfigurableResource[Any]):
     """A login node, reached by the system's OpenSSH. ``host`` is enough: the rest may come from ``~/.ssh/config``."""
 
     host: str = Field(description="Name, address, or alias of ~/.ssh/config.")
@@ -50,6 +51,20 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
     def _hide(cls, password: str | None) -> str | None:
         """Keep a password out of what Dagster shows and stores of a resource's configuration."""
         return password if password is None or isinstance(password, dg.EnvVar) else secret.hide(password)
+
+    @field_validator("jump_host", mode="before")
+    @classmethod
+    def _spelled(cls, jump: Any) -> Any:
+        """Take a connection, as in dagster-slurm 1.x, for its address."""
+        if not isinstance(jump, SSHConnectionResource):
+            return jump
+        if jump.password is not None or jump.key_path is not None:
+            raise ConfigurationError(
+                f"jump_host: {jump.host} has a key or a password of its own",
+                hint=f"Say so in ~/.ssh/config (Host {jump.host}, IdentityFile ...), and write "
+                f"jump_host={_address(jump)!r}.",
+            )
+        return _address(jump)
 
     @classmethod
     def from_env(cls, prefix: str = "SLURM_EDGE_NODE_") -> SSHConnectionResource:
@@ -91,6 +106,11 @@ class SSHConnectionResource(dg.ConfigurableResource[Any]):
             connect_timeout=given.connect_timeout,
             remote_python=remote_python,
         )
+
+
+def _address(ssh: SSHConnectionResource) -> str:
+    user = f"{ssh.user}@" if ssh.user else ""
+    return f"{user}{ssh.host}{f':{ssh.port}' if ssh.port else ''}"
 
 
 def _check_key(path: str) -> None:

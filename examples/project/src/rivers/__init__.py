@@ -1,0 +1,1 @@
+"""River gauges: readings, statistics and forecasts."""
