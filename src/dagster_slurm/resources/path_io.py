@@ -108,15 +108,15 @@ class _Place:
             raise ResultNotHere(
                 f"{text} was never made: nothing lies at {path} on {host}", hint="Materialize it first."
             )
-        elsewhere = known is not None and known.host != host
-        if inode is None or (elsewhere and known.inode and known.inode != inode):
+        other = known is not None and known.inode not in (0, inode)
+        if inode is None or (known is not None and other and known.host != host):
             where = f"{known.path} on {known.host}" if known else path
             what = "nothing" if inode is None else "another result"
             raise ResultNotHere(
                 f"{text} is not here: it was made at {where}, and {what} lies at {path} on {host}",
                 hint="Materialize it where this asset runs, or copy it there; data does not travel by itself.",
             )
-        if known is not None and known.inode not in (0, inode):
+        if other:
             self._context.log.warning(f"{path} is not what the latest materialization of {text} left there.")
         return path
 
