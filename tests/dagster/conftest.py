@@ -64,11 +64,11 @@ def connection(cluster: Cluster, **changes: object) -> SSHConnectionResource:
     return SSHConnectionResource(**{**given, **changes})
 
 
-def on(cluster: Cluster, **changes: object) -> ComputeResource:
-    """A resource for a test cluster."""
+def on(cluster: Cluster, mode: str = "slurm", **changes: object) -> ComputeResource:
+    """A resource for a test cluster. (Dagster forgets what ``model_copy`` changes in a resource.)"""
     queue = SlurmQueueConfig(partition="compute", cpus=1, mem="100M", time_limit="00:05:00")
     slurm = SlurmResource(**{"ssh": connection(cluster), "queue": queue, **changes})
-    return ComputeResource(mode="slurm", slurm=slurm, default_launcher=BashLauncher())
+    return ComputeResource(mode=mode, slurm=slurm, default_launcher=BashLauncher())
 
 
 @pytest.fixture(scope="session")

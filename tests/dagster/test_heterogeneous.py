@@ -11,7 +11,7 @@ import pytest
 from dagster_slurm import BashLauncher, ComputeResource, Resources
 from dagster_slurm.managers import HetJobComponent
 from testcluster import Cluster
-from tests.dagster.conftest import BOTH
+from tests.dagster.conftest import BOTH, on
 from tests.dagster.counting import wait_until
 from tests.dagster.support import Bench
 from tests.dagster.together import Parts, asset_of, failed, run
@@ -88,7 +88,7 @@ def test_the_accounting_shows_two_components_on_their_own_nodes(
     gpu = Resources(partition="gpu", gpus_per_node=2, time_limit=4, cpus=2)
     parts.shell("prep", 'test -z "$CUDA_VISIBLE_DEVICES"', resources=Resources(time_limit=3, nodelist="node1"))
     parts.shell("train", 'test "$CUDA_VISIBLE_DEVICES" = 0,1', resources=gpu)
-    compute = cluster_bench.compute.model_copy(update={"mode": "slurm-hetjob"})
+    compute = on(cluster, mode="slurm-hetjob")
     ran = cluster_bench.materialize(asset_of(parts), resources={"compute": compute})
     assert ran.success, ran.failure.text
     found = ran.metadata("both")
@@ -110,8 +110,8 @@ def test_the_accounting_shows_two_components_on_their_own_nodes(
 
 
 @pytest.mark.cluster
-def test_run_in_that_mode_is_a_plain_job(cluster_bench: Bench) -> None:
-    compute = cluster_bench.compute.model_copy(update={"mode": "slurm-hetjob"})
+def test_run_in_that_mode_is_a_plain_job(cluster: Cluster, cluster_bench: Bench) -> None:
+    compute = on(cluster, mode="slurm-hetjob")
     path = cluster_bench.payloads.plain("true", "payload.sh")
 
     @dg.asset
@@ -180,6 +180,7 @@ def test_a_component_that_fails_lets_the_others_go_on(any_bench: Bench, parts: P
 def test_an_exception_of_one(any_bench: Bench, parts: Parts) -> None:
     parts.pipes("prep").pipes("train", "raise ValueError('bad data')")
     found = failed(any_bench, parts)
+    assert "component train (" in found.text
     assert "ValueError: bad data" in found.text
     assert found.metadata["slurm/error"] == "PayloadRaised"
     assert found.metadata["slurm/job_id"].endswith("+1")

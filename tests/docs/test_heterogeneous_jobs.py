@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_slurm import SlurmQueueConfig, SlurmResource
+from dagster_slurm import ComputeResource, SlurmQueueConfig, SlurmResource
 from testcluster import Cluster
 from tests.dagster.conftest import DAGSTERS, connection
 from tests.launchers import environments
@@ -30,7 +30,12 @@ def test_the_asset_of_the_guide(cluster: Cluster, tmp_path: Path, monkeypatch: p
     # what the guide leaves to the reader's cluster
     queue = SlurmQueueConfig(partition="compute", cpus=2, mem="2000M", time_limit=10)
     slurm = SlurmResource(ssh=connection(cluster), queue=queue)
-    compute = written["compute"].model_copy(update={"slurm": slurm, "pre_deployed_env_path": str(environments.ray())})
+    compute = ComputeResource(
+        mode=written["compute"].mode,
+        slurm=slurm,
+        default_launcher=written["compute"].default_launcher,
+        pre_deployed_env_path=str(environments.ray()),
+    )
     with dg.DagsterInstance.ephemeral() as instance:
         ran = dg.materialize([written["training_pipeline"]], resources={"compute": compute}, instance=instance)
     (event,) = ran.get_asset_materialization_events()

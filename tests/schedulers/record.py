@@ -216,6 +216,14 @@ def partition_limits(on: Recorder) -> None:
     (on.folder / "sbatch.help").write_text(on.cluster.run(["sbatch", "--help"]).stdout)
 
 
+def no_hetjobs(on: Recorder) -> None:
+    """A heterogeneous job where the backfill scheduler is not at work."""
+    (on.cluster.home / "job.sh").write_text("#!/bin/bash\n#SBATCH -N1\n#SBATCH hetjob\n#SBATCH -N1\ntrue\n")
+    done = on.cluster.run(["sbatch", "--parsable", "--output=/dev/null", str(on.cluster.home / "job.sh")])
+    assert done.returncode
+    (on.folder / "hetjob.refused").write_text(done.stderr)
+
+
 def preempted(on: Recorder) -> None:
     """A job that makes way."""
     job = on.submit("sleep 60", "-N4", "--exclusive", "--requeue")
@@ -239,6 +247,7 @@ def record(release: str, folder: Path) -> None:
             (preempted, partition_limits),
         ),
         ({"preemption": "cancel"}, (preempted,)),
+        ({"accounting": False, "slurm_conf": ("SchedulerType=sched/builtin",)}, (no_hetjobs,)),
     ]
     for number, (options, scenarios) in enumerate(groups):
         name = f"rec{number}-{release}"[:16]

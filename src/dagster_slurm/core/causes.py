@@ -73,7 +73,8 @@ def _message(ended: Ended, exception: Mapping[str, Any] | None) -> str:
     text = verdict.exit.text if verdict.exit else ""
     if verdict.cause == "exit_code":
         if exception:
-            blamed = f"{name}: {ended.tracked.record.fault}; " if ended.tracked.record.fault else ""
+            fault = ended.tracked.record.fault
+            blamed = f"{name}: {fault}; " if fault else f"{name}: " if ended.component else ""
             return f"{blamed}the payload raised {_exception(exception)}"
         if _phase(ended) == "prelude":
             return f"{name}: the prelude failed with exit code {verdict.code} at: {text}"

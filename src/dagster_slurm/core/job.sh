@@ -81,6 +81,8 @@ _ds_finish() {
     [ "$signalled" = true ] || rm -f env.sh
     [ -z "$_ds_sync" ] || sync record.jsonl 2>/dev/null
     [ ! -e "data.$_ds_restart.sh" ] || "${_ds_data[@]}" clear
+    # until the waiter is gone: Slurm holds a step, of which a process is left, for a second more
+    read -r -t 1 -u 9 -a said
     exit "$code"
 }
 

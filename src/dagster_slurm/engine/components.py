@@ -57,7 +57,7 @@ class Together:
 
     asks: Sequence[ComponentAsk]
     on_failure: OnFailure = "cancel"
-    grace: int = 10
+    grace: float = 10.0
     data: Wanted | None = None
     tools_python: str = "python3"
 

@@ -30,7 +30,7 @@ class SideBySide:
 
     components: Sequence[Component]
     on_failure: OnFailure = "cancel"
-    grace: int = 10
+    grace: float = 10.0
     local: bool = False
 
     def programs(self) -> Mapping[str, Path]:
@@ -48,7 +48,7 @@ class SideBySide:
                 "AFTER": tuple(" ".join(numbers[name] for name in item.after) for item in self.components),
                 "LIMITS": tuple("" if limit is None else str(limit) for limit in limits),
                 "ON_FAILURE": self.on_failure,
-                "GRACE": self.grace,
+                "GRACE": round(self.grace * 1000),
                 "KILL_AFTER": _KILL_AFTER,
                 "LOCAL": self.local,
             }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from dagster_slurm.core.causes import job_error, kind_of
 from dagster_slurm.core.facts import Ended, facts
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.engine import previous
 from dagster_slurm.engine.ask import Place
-from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.submission import Submitted, cancel_others
 from dagster_slurm.engine.target import Target
@@ -19,6 +18,14 @@ from dagster_slurm.errors import HostError, JobCancelled, JobError
 from dagster_slurm.pipes import handles
 from dagster_slurm.pipes.interruption import INTERRUPTS, run_is_cancelled
 from dagster_slurm.pipes.telling import Telling
+
+
+class Tailed(Protocol):
+    """A run that was followed."""
+
+    def tail(self, file: str) -> str:
+        """Return the end of a file in its directory."""
+        ...
 
 
 def where(
@@ -73,7 +80,7 @@ def _end_others(target: Target, launch: Launch, submitted: Submitted, job: str) 
         cancel_others(target.host, target.scheduler, launch, job)
 
 
-def log_of(following: Following, ended: Ended, telling: Telling) -> str:
+def log_of(following: Tailed, ended: Ended, telling: Telling) -> str:
     """Return the lines that show a failure: the payload's, or the scheduler's where the payload has nothing to say."""
     log = telling.last_lines()
     if ended.verdict.exit is None or not log:

@@ -19,7 +19,7 @@ from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.managers import HetJobComponent
 from dagster_slurm.pipes.gathered import Assets, assets_of
 from dagster_slurm.pipes.handles import Context, call_name
-from dagster_slurm.pipes.together import CallTogether
+from dagster_slurm.pipes.parts import CallTogether
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
 from dagster_slurm.resources.asking import Settings, ask_for, fingerprint
 from dagster_slurm.resources.run_config import SlurmRunConfig
@@ -84,7 +84,8 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         )
         for component, given in zip(asked.components, arguments, strict=True)
     ]
-    together = _with_results(Together(asks=asks, on_failure=asked.on_failure, grace=round(asked.grace_period)), assets)
+    together = Together(asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period))
+    together = _with_results(together, assets)
     if not target.local:
         _check_partitions(together, target)
     name = call_name(

@@ -51,9 +51,17 @@ _LATER = re.compile(
     r"|gave no answer",
     re.IGNORECASE,
 )
-#: what Slurm says of a heterogeneous job where its scheduler knows none (ESLURM_NOT_SUPPORTED), and what sites' own
-#: filters say
-_NOT_TOGETHER = re.compile(r"not supported|presently disabled|het(erogeneous)?[ _-]?(group|jobs?|comp)", re.IGNORECASE)
+#: what Slurm says of a heterogeneous job where its scheduler knows none (ESLURM_NOT_SUPPORTED: recorded on 22.05 and
+#: 24.11), and sentences of sites' own filters that deny such jobs as a whole, not one of them for what it asks
+_HETJOBS = r"het(?:erogeneous)?[ _-]?jobs?"
+_NOT_TOGETHER = re.compile(
+    r"operation not supported on this system"
+    rf"|\b{_HETJOBS}\b(?: [\w-]+){{0,4}}? (?:not (?:be )?(?:allowed|supported|permitted|enabled|available|accepted)"
+    r"|disabled|forbidden|prohibited|disallowed|rejected|unsupported|denied|refused)\b"
+    r"|\b(?:not (?:allow|support|accept|permit|take|run)|no(?: support for)?|disallows?|forbids?|rejects?|refuses?)"
+    rf" (?:\w+ ){{0,2}}{_HETJOBS}\b",
+    re.IGNORECASE,
+)
 _HINTS = (
     (
         r"(fetch|establish|resolve)_(config|ctls)|slurm\.conf|DNS SRV",

@@ -35,14 +35,14 @@ start() {
     : >"$DIR/step"
     if [ -n "$LOCAL" ]; then
         set -m
-        bash "$DIR/job.sh" </dev/null >>"$DIR/slurm.log" 2>&1 &
+        bash "$DIR/job.sh" </dev/null >>"$DIR/slurm.log" 2>&1 9>&- &
         SRUN=$!
         set +m
         return
     fi
     # Overlapping, so that the steps that the payload starts find everything free; --mem=0 is all that the component has.
     DAGSTER_SLURM_HET_GROUP=${SLURM_HET_SIZE:+$NUMBER} start_step "$DIR/step" --overlap --nodes=1 --ntasks=1 --ntasks-per-node=1 \
-        --cpus-per-task="$(cpus)" --mem=0 --kill-on-bad-exit=0 bash "$DIR/job.sh" >>"$DIR/slurm.log" 2>&1
+        --cpus-per-task="$(cpus)" --mem=0 --kill-on-bad-exit=0 bash "$DIR/job.sh" >>"$DIR/slurm.log" 2>&1 9>&-
 }
 
 size() { if [ -e "$DIR/$1" ]; then wc -c <"$DIR/$1" | tr -d ' '; else echo 0; fi; }
@@ -62,6 +62,8 @@ if [ "$2" = not-begun ]; then
     end_for_it 1 false not-begun "$3"
     exit
 fi
+# components.sh listens; what is started here does not speak to it
+trap 'echo "$NUMBER $?" >&9' EXIT
 for name in TERM INT HUP; do
     # shellcheck disable=SC2064
     trap "told $name" "$name"

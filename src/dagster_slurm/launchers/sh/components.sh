@@ -4,8 +4,9 @@
 #   IDS[]       their ids, in the order of Slurm's components
 #   AFTER[]     numbers of those that each waits for
 #   LIMITS[]    seconds after which a component is ended here, since Slurm will not do it; may be empty
-#   ON_FAILURE  cancel: a failing component ends the others after GRACE seconds; wait: it does not
+#   ON_FAILURE  cancel: a failing component ends the others after GRACE milliseconds; wait: it does not
 #   KILL_AFTER  seconds between TERM and KILL
+# Times are in milliseconds, where bash knows them (5.0); else in whole seconds.
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1091
 . "$HERE/notes.sh"
@@ -25,6 +26,8 @@ END_AT=()
 TOLD=
 FAILED= # the number of the component that failed first
 STOP_AT=
+NOW=
+DUE=
 
 # shellcheck disable=SC2153
 directory() { printf '%s' "$DAGSTER_SLURM_RUN_DIR/components/${IDS[$1]}"; }
@@ -36,11 +39,34 @@ introduce() {
         nodes=$HOSTNAME
         if [ -z "$LOCAL" ]; then
             name=SLURM_JOB_NODELIST_HET_GROUP_$number
-            nodes=$(scontrol show hostnames "${!name:-$SLURM_JOB_NODELIST}" | tr '\n' ',')
+            nodes=${!name:-$SLURM_JOB_NODELIST}
+            case $nodes in *[[,]*) nodes=$(scontrol show hostnames "$nodes" | tr '\n' ',') ;; esac
         fi
         export "DAGSTER_SLURM_COMPONENT_${NAMES[number]}_NODES=${nodes%,}"
     done
     export DAGSTER_SLURM_SHARED_DIR=$DAGSTER_SLURM_RUN_DIR/work DAGSTER_SLURM_LEADER=$DAGSTER_SLURM_JOB_ID
+}
+
+clock() {
+    NOW=${EPOCHREALTIME//[.,]/}
+    NOW=${NOW:+$((NOW / 1000))}
+    NOW=${NOW:-$((SECONDS * 1000))}
+}
+
+# A pipe through which a component says that it has ended. Reading from it, unlike `wait`, neither loses an end that came a
+# moment ago nor a signal, and can be given up in time.
+listen() {
+    local folder pipe
+    for folder in "${TMPDIR:-/tmp}" /tmp "$DAGSTER_SLURM_RUN_DIR"; do
+        pipe=$folder/.dagster-slurm.$$.$RANDOM
+        mkfifo -m 600 "$pipe" 2>/dev/null || continue
+        exec 9<>"$pipe"
+        rm -f "$pipe" &
+        HEARS=1
+        return
+    done
+    HEARS= # no file system here has pipes: looks are all there is
+    exec 9<>/dev/null
 }
 
 # writes a line into a component's record: $1 number, $2 fields
@@ -64,7 +90,7 @@ begin() {
     DAGSTER_SLURM_COMPONENT=${IDS[$1]} bash "$HERE/component.sh" "$1" &
     PIDS[$1]=$!
     STATE[$1]=running
-    [ -z "${LIMITS[$1]}" ] || END_AT[$1]=$((${LIMITS[$1]} + BEGUN))
+    [ -z "${LIMITS[$1]}" ] || END_AT[$1]=$((${LIMITS[$1]} * 1000 + BEGUN))
 }
 
 judge() {
@@ -74,7 +100,7 @@ judge() {
     STATE[$1]=failed
     [ -z "$FAILED" ] || return 0
     FAILED=$1
-    [ "$ON_FAILURE" != cancel ] || STOP_AT=$((SECONDS + GRACE))
+    [ "$ON_FAILURE" != cancel ] || STOP_AT=$((NOW + GRACE))
 }
 
 # why a component is ended or not begun: the one that failed
@@ -105,7 +131,7 @@ consider() {
 # tells a component to end: $1 number, $2 why, $3 the cause
 stop() {
     [ -z "${KILL_AT[$1]}" ] || return 0
-    KILL_AT[$1]=$((SECONDS + KILL_AFTER))
+    KILL_AT[$1]=$((NOW + KILL_AFTER * 1000))
     note_for "$1" "\"stopped\":$(json "$2"),\"cause\":\"$3\""
     kill -TERM "${PIDS[$1]}" 2>/dev/null
 }
@@ -115,12 +141,12 @@ enforce() {
     local number
     for number in "${!IDS[@]}"; do
         if [ "${STATE[number]}" = running ]; then
-            if [ -n "$STOP_AT" ] && [ "$SECONDS" -ge "$STOP_AT" ]; then
+            if [ -n "$STOP_AT" ] && [ "$NOW" -ge "$STOP_AT" ]; then
                 stop "$number" "was ended, since $(blame "$FAILED")" stopped
-            elif [ -n "${END_AT[number]}" ] && [ "$SECONDS" -ge "${END_AT[number]}" ]; then
+            elif [ -n "${END_AT[number]}" ] && [ "$NOW" -ge "${END_AT[number]}" ]; then
                 stop "$number" "reached its time limit" time_limit
             fi
-            if [ -n "${KILL_AT[number]}" ] && [ "$SECONDS" -ge "${KILL_AT[number]}" ]; then
+            if [ -n "${KILL_AT[number]}" ] && [ "$NOW" -ge "${KILL_AT[number]}" ]; then
                 kill -USR2 "${PIDS[number]}" 2>/dev/null
             fi
         elif [ "${STATE[number]}" = waiting ] && [ -n "$STOP_AT" ]; then
@@ -132,7 +158,9 @@ enforce() {
 # one look at all; 1 when all is over
 step_on() {
     local number left=
+    clock
     for number in "${!IDS[@]}"; do
+        # one that was killed could not say that it ended
         if [ "${STATE[number]}" = running ] && ! lives "${PIDS[number]}"; then
             await "${PIDS[number]}"
             CODES[number]=$?
@@ -149,18 +177,43 @@ step_on() {
     [ -n "$left" ]
 }
 
-# until a component ends or a signal comes; not long if something is due by the clock
+# milliseconds until something is due by the clock, a second at most
+due_in() {
+    local number due at
+    clock
+    due=$((NOW + 1000))
+    for number in "${!IDS[@]}"; do
+        [ "${STATE[number]}" = running ] || continue
+        if [ -n "${KILL_AT[number]}" ]; then at=${KILL_AT[number]}; else at=$STOP_AT; fi
+        for at in $at ${END_AT[number]}; do
+            if [ "$at" -gt "$NOW" ] && [ "$at" -lt "$due" ]; then due=$at; fi
+        done
+    done
+    DUE=$((due - NOW))
+}
+
+# until a component ends, or something is due by the clock; at most a second
 pause() {
-    local timer
-    sleep 1 &
-    timer=$!
-    if ((BASH_VERSINFO[0] > 4 || (BASH_VERSINFO[0] == 4 && BASH_VERSINFO[1] >= 3))); then wait -n; else wait "$timer"; fi
-    kill "$timer" 2>/dev/null
-    wait "$timer" 2>/dev/null
+    local number code
+    due_in
+    if [ -z "$HEARS" ]; then
+        sleep 0.2
+        return
+    fi
+    # before bash 4 in whole seconds
+    if [ "${BASH_VERSINFO[0]}" -lt 4 ]; then DUE=1; else printf -v DUE '%d.%03d' $((DUE / 1000)) $((DUE % 1000)); fi
+    read -r -t "$DUE" -u 9 number code || return 0
+    [ "${STATE[number]}" = running ] || return 0
+    wait "${PIDS[number]}" 2>/dev/null
+    clock
+    CODES[number]=$code
+    judge "$number"
 }
 
 trap 'TOLD=1' TERM INT HUP
-BEGUN=$SECONDS
+clock
+BEGUN=$NOW
+listen
 introduce
 for number in "${!IDS[@]}"; do STATE[number]=waiting; done
 while step_on; do pause; done
