@@ -72,12 +72,16 @@ def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slurm", action="store_true", help="on a real Slurm cluster, brought up on this machine")
-    slurm = parser.parse_args().slurm
+    parser.add_argument("--scenes", action="store_true", help="with --slurm: only what goes wrong, without the assets")
+    given = parser.parse_args()
+    slurm = given.slurm or given.scenes
     begun = time.monotonic()
     prepare_home()
     cluster = real_cluster() if slurm else this_machine()
 
     sys.path.insert(0, str(HERE))
+    if given.scenes:
+        return 0 if cluster is not None and scenes(cluster) else 1
     # Dagster takes a second or two to import, and the environment decides what the definitions are
     from bike_counters.definitions import defs  # noqa: PLC0415
     from progress import Progress  # noqa: PLC0415

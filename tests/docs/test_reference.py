@@ -64,7 +64,7 @@ def test_all_metadata_of_a_job_are_explained() -> None:
     told = test_facts.accounted(CpuSeconds="400.0", GpuUtilisation="87.0", GpuKiB=str(3 << 20))
     found = test_facts.facts(test_facts.ended(cpus=4, time_limit="1:00:00", verdict=told))
     assert not [name for name in [*found, "step"] if f"`slurm/{name}`" not in page]
-    known = {*found, "step", "right_sizing"}
+    known = {*found, "step", "right_sizing", "usage"}
     assert set(re.findall(r"^\| `slurm/(\w+)`", page, re.MULTILINE)) <= known
 
 

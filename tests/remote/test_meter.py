@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -108,3 +109,33 @@ def test_no_signal_is_lost_between_fork_and_exec(tmp_path: Path) -> None:
         # never kill(1) with a negative id: procps 4.0.2 takes -TERM -123 for "everything"
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(20) in (143, -signal.SIGTERM)
+
+
+def test_what_it_used_over_time(tmp_path: Path) -> None:
+    """The payload's children count; the line with samples stands before that with the sum."""
+    worker = "b = bytearray(60 << 20); t = time.process_time()\nwhile time.process_time() - t < 2: pass"
+    run_it = f"subprocess.run([sys.executable, '-c', 'import time; ' + {worker!r}])"
+    code = f"import subprocess, sys, time; {run_it}; time.sleep(2.2)"
+    process = start(tmp_path / "record", sys.executable, "-c", code)
+    process.communicate(timeout=60)
+    samples, usage = [json.loads(line) for line in (tmp_path / "record").read_text().splitlines()]
+    assert (samples["event"], samples["restart"], usage["event"]) == ("samples", 2, "usage")
+    assert len(samples["seconds"]) == len(samples["cpu"]) == len(samples["mib"]) >= 3
+    assert samples["seconds"] == sorted(samples["seconds"])
+    assert max(samples["mib"]) > 60
+    assert samples["cpu"][-1] == pytest.approx(usage["cpu"], rel=0.3, abs=0.3)
+
+
+def test_there_are_never_many_samples() -> None:
+    namespace = runpy.run_path(str(METER))
+    samples = namespace["Samples"](os.getpid())
+    for _ in range(1000):
+        samples.take()
+    assert 50 <= len(samples.seconds) < 120
+    assert samples.interval == 2.0**15  # each look at 60 more
+
+
+def test_the_payload_hears_of_its_own_children(tmp_path: Path) -> None:
+    """SIGCHLD, which the meter waits for, is not blocked in the payload."""
+    code = "import signal, sys; sys.exit(signal.SIGCHLD in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    assert run(tmp_path / "record", sys.executable, "-c", code)[0] == 0

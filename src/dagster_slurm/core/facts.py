@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dagster_slurm.core.picture import picture
 from dagster_slurm.core.resources import Resources, mebibytes
 from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
@@ -28,6 +29,7 @@ class Ended:
 
 def facts(ended: Ended) -> dict[str, Fact]:
     """Return metadata without its namespace; what is not known is left out."""
+    samples, start = ended.tracked.record.samples, ended.tracked.record.start
     found: dict[str, Fact | None] = {
         **ended.tracked.record.facts,
         "job_id": ended.tracked.job.partition(".")[0],
@@ -40,6 +42,7 @@ def facts(ended: Ended) -> dict[str, Fact]:
         **_outputs(ended),
         **_gpus(ended),
         "restarts": ended.tracked.record.restart,
+        "usage": picture(samples, start.mem if start else 0) if samples else None,
         "run_directory": ended.directory,
         "evidence": ended.verdict.evidence,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -113,6 +113,23 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """What the payload and its children used over time, on the first node.
+
+    Args:
+        restart: which start it belongs to.
+        seconds: since the payload began.
+        cpu: CPU seconds until then.
+        mib: memory at that moment, in MiB.
+    """
+
+    restart: int
+    seconds: tuple[float, ...]
+    cpu: tuple[float, ...]
+    mib: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Record:
     """All complete lines of a record."""
 
@@ -123,11 +140,17 @@ class Record:
     #: the allocations of sessions that have said that they have it
     queued: tuple[str, ...] = ()
     results: tuple[tuple[int, tuple[Output, ...]], ...] = ()
+    sampled: tuple[Samples, ...] = ()
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """The results that the latest start put in place."""
         return next((outputs for restart, outputs in reversed(self.results) if restart == self.restart), ())
+
+    @property
+    def samples(self) -> Samples | None:
+        """What the latest start used over time, if that was measured."""
+        return next((item for item in reversed(self.sampled) if item.restart == self.restart), None)
 
     @property
     def start(self) -> Start | None:
@@ -177,6 +200,13 @@ def parse(text: str) -> Record:
     notes: list[Note] = []
     results: list[tuple[int, tuple[Output, ...]]] = []
     queued: list[str] = []
+    sampled: list[Samples] = []
+    others: dict[str, Callable[[dict[str, Any]], None]] = {
+        "samples": lambda item: sampled.append(_samples(item)),
+        "note": lambda item: notes.append(_note(item)),
+        "result": lambda item: results.append(_result(item)),
+        "queued": lambda item: queued.append(str(item["job"])),
+    }
     for line in text.split("\n")[:-1]:
         try:
             item = cast("dict[str, Any]", json.loads(line))
@@ -193,15 +223,19 @@ def parse(text: str) -> Record:
                 latest = starts[-1].restart if starts else exits[-1].restart
                 if not exits[-1].signalled and exits[-1].restart >= latest:
                     break  # final: whatever is started after it is not this run
-            elif kind == "note":
-                notes.append(_note(item))
-            elif kind == "result":
-                results.append((int(item["restart"]), tuple(_output(output) for output in item["outputs"])))
-            elif kind == "queued":
-                queued.append(str(item["job"]))
+            elif kind in others:
+                others[kind](item)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
-    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(queued), tuple(results))
+    return Record(
+        starts=tuple(starts),
+        usages=tuple(usages),
+        exits=tuple(exits),
+        notes=tuple(notes),
+        queued=tuple(queued),
+        results=tuple(results),
+        sampled=tuple(sampled),
+    )
 
 
 def _start(item: dict[str, Any]) -> Start:
@@ -220,10 +254,21 @@ def _start(item: dict[str, Any]) -> Start:
     )
 
 
+def _samples(item: dict[str, Any]) -> Samples:
+    columns = [tuple(float(value) for value in item[name]) for name in ("seconds", "cpu", "mib")]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("the columns differ in length")
+    return Samples(int(item["restart"]), *columns)
+
+
 def _note(item: dict[str, Any]) -> Note:
     facts = {str(name): value for name, value in item.get("facts", {}).items() if isinstance(value, (str, int, float))}
     texts = [str(item.get(name) or "") for name in ("fault", "stopped", "cause")]
     return Note(int(item["restart"]), texts[0], texts[1], texts[2], facts)
+
+
+def _result(item: dict[str, Any]) -> tuple[int, tuple[Output, ...]]:
+    return int(item["restart"]), tuple(_output(output) for output in item["outputs"])
 
 
 def _output(item: dict[str, Any]) -> Output:

@@ -55,6 +55,8 @@ def namespaced(facts: Mapping[str, Fact], component: str = "") -> dict[str, dg.M
 def _value(name: str, value: Fact) -> dg.MetadataValue:
     if name in ("run_directory", "output_path"):
         return dg.PathMetadataValue(str(value))
+    if name == "usage":
+        return dg.MetadataValue.md(str(value))
     if isinstance(value, int):
         return dg.MetadataValue.int(value)
     if isinstance(value, float):
