@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,6 +233,25 @@ def test_runs_of_local_mode(submit_here: Submit, local_base: str) -> None:
 
 def test_a_folder_without_runs(tmp_path: Path) -> None:
     assert "No jobs below" in invoke("jobs", "-H", "local", "--base", tmp_path / "nothing").stdout
+
+
+def test_jobs_are_watched_until_ctrl_c(submit_here: Submit, local_base: str) -> None:
+    """A job that comes later is seen; the end is no failure."""
+    program = "from dagster_slurm.cli import main; main()"
+    asked = ["jobs", "--watch", "--every", "1", "--json", "-H", "local", "--base", local_base]
+    with subprocess.Popen([sys.executable, "-c", program, *asked], stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline()) == []
+        job = submit_here("sleep 100", "later")
+        seen = next(found for line in watching.stdout if (found := json.loads(line)))
+        watching.send_signal(signal.SIGINT)
+        watching.stdout.read()
+        assert watching.wait(timeout=60) == 0
+    assert [item["job"] for item in seen] == [job.id]
+
+
+def test_watching_too_often() -> None:
+    assert "is not in the range x>=1" in invoke("jobs", "--watch", "--every", "0", code=2).output
 
 
 def test_it_must_be_said_which_cluster_is_meant() -> None:

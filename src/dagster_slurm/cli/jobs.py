@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 
 import click
@@ -24,6 +25,9 @@ _COLORS = {"running": "green", "pending": "yellow", "submitted": "yellow", "succ
 @click.option("--all", "everything", is_flag=True, help="Also those that Dagster has seen to their end.")
 @click.option("--limit", default=100, show_default=True, help="How many at most, the newest first.")
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--every", type=click.FloatRange(min=1), default=_EVERY, show_default=True, help="Seconds between, with --watch."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def jobs(
     *,
@@ -33,13 +37,15 @@ def jobs(
     everything: bool,
     limit: int,
     watch: bool,
+    every: float,
     as_json: bool,
 ) -> None:
     """Show what waits and runs, and for which asset and Dagster run.
 
     The queue is asked at most twice a minute, together with Dagster's own processes.
     """
-    with opened(host, profile, base) as target:
+    # Ctrl-C is the way to end it, no failure
+    with opened(host, profile, base) as target, suppress(KeyboardInterrupt) if watch else nullcontext():
         while True:
             found = jobs_of(target, everything=everything, most=limit)
             if as_json:
@@ -50,7 +56,7 @@ def jobs(
                 click.echo("\n".join(table(found)) if found else f"No jobs below {target.base} on {target.host.name}.")
             if not watch:
                 return
-            time.sleep(_EVERY)
+            time.sleep(every)
 
 
 def table(found: Sequence[Seen]) -> list[str]:
