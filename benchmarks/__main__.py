@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks import clusters, environments, parallel, place, sessions, single, together, watching
+from benchmarks import clusters, environments, parallel, place, sessions, single, together, warm, watching
 from benchmarks.table import Result, render
 from testcluster import Cluster
 
@@ -28,6 +28,7 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "session-process": (lambda cluster, quick: sessions.in_one_process(cluster, quick=quick), True),
     "talking": (lambda cluster, quick: watching.talking(cluster, quick=quick), True),
     "ray": (lambda cluster, quick: clusters.ray(cluster, quick=quick), False),
+    "ray-warm": (lambda cluster, quick: warm.ray(cluster, quick=quick), False),
     "spark": (lambda cluster, quick: clusters.spark(cluster, quick=quick), False),
     "queries": (lambda cluster, quick: watching.queries(cluster, quick=quick), False),
     "environments": (lambda cluster, quick: environments.environments(cluster, quick=quick), False),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,15 @@ from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
-from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.groundwork import support
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.session_launch import SessionAsk
-from dagster_slurm.engine.sessions import Generation, Moved, Session
+from dagster_slurm.engine.sessions import Session
 from dagster_slurm.engine.submission import Submitted, cancel_others, submit
 from dagster_slurm.engine.turns import Turns
+from dagster_slurm.engine.unit_run import UnitRun, Work
 from dagster_slurm.engine.units import flags
 from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.schedulers.scheduler import Scheduler
@@ -94,6 +92,10 @@ class Played:
         return Path(self.launch.directory)
 
 
+class Abandoned(Exception):
+    """The test is over."""
+
+
 class Play:
     """A launch that a thread takes to its end."""
 
@@ -101,11 +103,12 @@ class Play:
         self.launch = launch
         self.heard = heard
         self.submitted: Submitted | None = None
-        self.following: Following | None = None
+        self.following: Following | UnitRun | None = None
         self._played: Played | None = None
         self._error: BaseException | None = None
         self._rig = rig
         self._host = host
+        rig.plays.append(self)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -159,18 +162,21 @@ class Play:
         return self._error
 
     def _follow(self) -> Verdict:
-        while True:
-            self.submitted, generation = self._rig.hand_in(self._host, self.launch, self.heard)
-            following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
-            self.following = following
-            if self._rig.session is None:
-                return following.verdict()
-            session = self._rig.session_of(self._host)
-            look = partial(_look, session.watch(generation), following)
-            with contextlib.suppress(Moved):
-                verdict = following.verdict(on_tick=look)
-                session.refuse_what_never_began(generation, following.tracked)
-                return verdict
+        if self._rig.session is None:
+            self.submitted = submit(self._host, self._rig.scheduler, self.launch, self.heard)
+            self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
+            return self.following.verdict(on_tick=self._tick)
+        unit = UnitRun(self._rig.session_of(self._host), self._host, self._rig.work(self.launch), self.heard)
+        self.submitted = unit.hand_in()
+        self.following = unit
+        try:
+            return unit.verdict(on_tick=self._tick)
+        finally:
+            self.submitted = unit.submitted
+
+    def _tick(self) -> None:
+        if self._rig.closed:
+            raise Abandoned
 
     def _run(self) -> None:
         begun = time.monotonic()
@@ -187,10 +193,6 @@ class Play:
             self._error = error
 
 
-def _look(watch: Callable[[Tracked], None], following: Following) -> None:
-    watch(following.tracked)
-
-
 @dataclass
 class Rig:
     """One row: where payloads run, and how one gets there.
@@ -204,6 +206,7 @@ class Rig:
         turns: makes the taking of turns.
         backstage: the fake, or the real cluster.
         session: what the session asks for that work is handed to; none: each launch is a job.
+        asked: the arguments of that, for other processes.
     """
 
     kind: str
@@ -215,7 +218,10 @@ class Rig:
     backstage: Any = None
     resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
     session: SessionAsk | None = None
+    asked: dict[str, Any] = field(default_factory=dict[str, Any])
     hosts: list[Host] = field(default_factory=list[Host])
+    plays: list[Play] = field(default_factory=list[Play])
+    closed: bool = False
     _sessions: dict[Host, Session] = field(default_factory=dict[Host, Session])
 
     @property
@@ -237,17 +243,21 @@ class Rig:
 
     def leave(self, host: Host) -> None:
         """Need the session no more, as the process with this host."""
-        if self.session is not None:
-            self.session_of(host).leave("run", "step", [])
-            until(lambda: not self.session_of(host).followed)
+        session = self._sessions.pop(host, None)
+        if session is not None:
+            session.leave("run", "step", [])
+            until(lambda: not session.followed)
 
-    def hand_in(self, host: Host, launch: Launch, heard: Heard) -> tuple[Submitted, Generation | None]:
-        """Submit a launch, or hand it to the session; return also which allocation has it."""
+    def hand_in(self, launch: Launch) -> Submitted:
+        """Submit a launch, or hand it to the session, and follow it no further."""
         if self.session is None:
-            return submit(host, self.scheduler, launch, heard), None
-        session = self.session_of(host)
-        asked = flags(launch.spec.key, launch.spec.resources, launch.spec.key.run_id, launch.spec.key.step_key)
-        return session.submit(launch, Place(launch.base), asked, heard)
+            return submit(self.host, self.scheduler, launch, Heard())
+        return UnitRun(self.session_of(self.host), self.host, self.work(launch), Heard()).hand_in()
+
+    def work(self, launch: Launch) -> Work:
+        """What a session is handed for a launch."""
+        key = launch.spec.key
+        return Work(launch, flags(key, launch.spec.resources, key.run_id, key.step_key))
 
     def another_host(self) -> Host:
         """The host, as another process would see it."""
@@ -295,6 +305,11 @@ class Rig:
         return self.begin(*command, **options).result(timeout)
 
     def close(self) -> None:
+        """Let go what a test began and did not see through, and end the channels."""
+        self.closed = True
+        for host in list(self._sessions):
+            self.leave(host)
+        until(lambda: all(play.over for play in self.plays))
         for host in self.hosts:
             host.close()
 

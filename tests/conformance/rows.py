@@ -90,17 +90,24 @@ def session(
 ) -> Generator[Rig]:
     """The real cluster, where all that a test runs is handed to one session."""
     with real(cluster) as rig:
-        ask = SessionAsk(
-            scope=rig.base.parent.name,
-            name="conformance",
-            named=True,
-            resources=Resources(**{"nodes": 1, "cpus": 4, "mem": 1000, "time_limit": 10, **asked}),
-            idle_timeout=idle_timeout,
-            max_concurrent_jobs=max_concurrent_jobs,
-            python="python3",
-        )
-        rig.kind, rig.scheduler, rig.session = "session", Step(), ask
+        rig.asked = {"idle_timeout": idle_timeout, "max_concurrent_jobs": max_concurrent_jobs, **asked}
+        hands_to_a_session(rig)
         yield rig
+
+
+def hands_to_a_session(rig: Rig) -> None:
+    """Let what a row of the real cluster runs be handed to a session, the same one for all processes at that place."""
+    asked = {"nodes": 1, "cpus": 4, "mem": 1000, "time_limit": 10, **rig.asked}
+    life = {name: asked.pop(name) for name in ("idle_timeout", "max_concurrent_jobs")}
+    rig.session = SessionAsk(
+        scope=rig.base.parent.name,
+        name="conformance",
+        named=True,
+        resources=Resources(**asked),
+        python="python3",
+        **life,
+    )
+    rig.kind, rig.scheduler = "session", Step()
 
 
 def _end_jobs_below(cluster: Cluster, place: Path) -> None:

@@ -195,21 +195,29 @@ POINTS = (
 )
 
 
+#: the same where work is handed to a session, the allocation of which is submitted as well
+UNIT_POINTS = tuple(f"{point}, of a unit" for point in POINTS[:3])
+
+
 class _Kill(Tap):
     def __init__(self, point: str) -> None:
-        assert point in POINTS
-        self._point = point
+        assert point in (*POINTS, *UNIT_POINTS)
+        self._kind = "step" if point in UNIT_POINTS else None
+        self._point = point.partition(",")[0]
         self._submit: int | None = None
 
     def up(self, head: Head, data: bytes) -> bytes:
-        if head["op"] == "submit":
+        if self._submits(head):
             self._submit = head["id"]
             self._at("before the submit is sent")
         return data
 
     def after_up(self, head: Head) -> None:
-        if head["op"] == "submit":
+        if self._submits(head):
             self._at("after the submit is sent")
+
+    def _submits(self, head: Head) -> bool:
+        return head["op"] == "submit" and self._kind in (None, head["kind"])
 
     def after_down(self, head: Head) -> None:
         if self._submit is not None and head.get("re") == self._submit and "missing" not in head.get("ok", {}):

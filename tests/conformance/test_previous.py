@@ -9,7 +9,7 @@ from pathlib import Path
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.previous import Fate, fate
 from dagster_slurm.engine.submission import cancel
-from tests.conformance.driver import UNTIL_GO, Heard, Rig, until
+from tests.conformance.driver import UNTIL_GO, Rig, until
 from tests.conformance.payloads import TRAPS
 
 
@@ -20,7 +20,7 @@ def of(rig: Rig, launch: Launch) -> Fate:
 def submitted_only(rig: Rig, body: str, **options: object) -> tuple[Launch, str]:
     """Somebody submitted it, and was seen no more."""
     launch = rig.launch(body, **options)
-    return launch, rig.hand_in(rig.host, launch, Heard())[0].id
+    return launch, rig.hand_in(launch).id
 
 
 def rundir(launch: Launch) -> Path:

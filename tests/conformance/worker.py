@@ -42,6 +42,7 @@ class Task:
         cluster: its name (real).
         kill: a named point at which to end by SIGKILL; see :mod:`.taps`.
         go: a file to wait for before anything is sent.
+        session: what the session asks for (session).
         digest: keep digests of the output, not the output.
     """
 
@@ -56,6 +57,7 @@ class Task:
     kill: str = ""
     go: str = ""
     digest: bool = False
+    session: dict[str, Any] = field(default_factory=dict[str, Any])
     resources: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def argv(self) -> list[str]:
@@ -79,8 +81,9 @@ def task(rig: Rig, *command: str, key: tuple[str, str, str], **more: Any) -> Tas
     """A task for another process, at the same place."""
     words = list(command) if len(command) > 1 else ["bash", "-c", *command]
     place: dict[str, Any] = {}
-    if rig.kind == "real":
+    if rig.kind in ("real", "session"):
         place["cluster"] = rig.backstage.name
+        place["session"] = rig.asked
     else:
         place["tmp"] = str(rig.base.parent / "tmp")
         place["path"] = rig.backstage.path if rig.kind == "faked" else os.environ["PATH"]
@@ -89,9 +92,12 @@ def task(rig: Rig, *command: str, key: tuple[str, str, str], **more: Any) -> Tas
 
 
 def rig_for(asked: Task) -> Rig:
-    if asked.kind == "real":
+    if asked.kind in ("real", "session"):
         cluster = load(asked.cluster)
         rig = rows.real_rig(cluster, Path(asked.base), Path(asked.shared))
+        if asked.kind == "session":
+            rig.asked = asked.session
+            rows.hands_to_a_session(rig)
     else:
         variables = rows.environment(Path(asked.tmp), PATH=asked.path)
         scheduler = Slurm() if asked.kind == "faked" else Direct()

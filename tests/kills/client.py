@@ -11,6 +11,7 @@ from typing import Any
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.submission import cancel_others, submit
+from dagster_slurm.engine.unit_run import UnitRun
 from tests.conformance import taps
 from tests.conformance.driver import Heard, Rig
 from tests.conformance.worker import Task, rig_for
@@ -48,7 +49,7 @@ def run(errand: Errand) -> dict[str, Any]:
         points.deadly_agents(errand.agent, errand.marker)
     rig = rig_for(asked)
     way = rig.transport
-    if errand.point in taps.POINTS:
+    if errand.point in (*taps.POINTS, *taps.UNIT_POINTS):
         rig.transport = lambda: taps.Tapped(way(), taps.killing_at(errand.point))
     elif errand.frame is not None or errand.with_agent:
         tap = points.Deaths(errand.frame, errand.delay, with_agent=errand.with_agent)
@@ -66,8 +67,13 @@ def run(errand: Errand) -> dict[str, Any]:
 
 def _to_the_end(rig: Rig, launch: Any, errand: Errand) -> dict[str, Any]:
     heard, host = Heard(), rig.host
-    submitted = submit(host, rig.scheduler, launch, heard)
-    following = Following(host, rig.scheduler, launch, submitted, heard)
+    following: Following | UnitRun
+    if rig.session is None:
+        submitted = submit(host, rig.scheduler, launch, heard)
+        following = Following(host, rig.scheduler, launch, submitted, heard)
+    else:
+        following = UnitRun(rig.session_of(host), host, rig.work(launch), heard)
+        submitted = following.hand_in()
     verdict = following.verdict()
     if errand.point == "before collected":
         points.die()

@@ -35,7 +35,6 @@ def test_many_processes() -> None:
         "TORCHRUN=",
         "LOCAL=",
         "INTERFACE=",
-        "STEP_OPTIONS=()",
         "SRUN_ARGS=(--mpi=pmix 'a b')",
     ]
 

@@ -73,11 +73,8 @@ def test_ray_gets_what_the_request_says() -> None:
 
 @pytest.mark.parametrize("launcher", [RayLauncher(num_cpus_per_node=4), SparkLauncher(executor_cores=4)])
 def test_a_cluster_that_stays_is_kept_by_one_run_and_used_by_others(launcher: Any) -> None:
-    apart = replace(TWO, step_options=("--exact", "--mem=2000"))
-    keeper = launcher.serve(apart)
+    keeper = launcher.serve(TWO)
     assert keeper.command == ("bash", "/store/a/cluster.sh", launcher.framework)
-    assert values(keeper.files["launcher.sh"])["STEP_OPTIONS"] == "--exact --mem=2000"
-    assert values(launcher.start(TWO).files["launcher.sh"])["STEP_OPTIONS"] == "--overlap"
     # a driver is small: what the cluster has is not asked for again
     driver = launcher.drive(replace(TWO, resources=Resources(cpus=1)), launcher.connection("/runs/1"))
     assert driver.command[-2:] == ("python", "x.py")

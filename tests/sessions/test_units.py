@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -68,6 +69,24 @@ def test_what_does_not_fit_waits_in_order(rig: Rig) -> None:
     assert numbers == sorted(numbers)
 
 
+def test_what_finds_no_memory_waits(session: Callable[..., Rig]) -> None:
+    """On several nodes Slurm would refuse it."""
+    rig = session(nodes=2)
+    first = rig.begin(UNTIL_GO, nodes=2, mem=800)
+    first.until_begun()
+    second = rig.begin("true", nodes=2, mem=800)
+    until(lambda: queued(second))
+    time.sleep(1)
+    assert not second.over
+    assert second.following is not None
+    assert not second.following.tracked.started
+    first.go()
+    assert [play.result().cause for play in (first, second)] == ["success", "success"]
+    never = rig.run("true", mem=1200)
+    assert never.verdict.exit is not None
+    assert "Memory required by task is not available" in never.verdict.exit.text
+
+
 def test_as_many_at_once_as_the_user_allows(session: Callable[..., Rig]) -> None:
     rig = session(max_concurrent_jobs=1)
     first = rig.begin(UNTIL_GO)
@@ -92,7 +111,7 @@ def test_three_units_with_a_gpu_see_three_gpus(session: Callable[..., Rig]) -> N
 
 def test_a_unit_on_two_nodes(session: Callable[..., Rig]) -> None:
     rig = session(nodes=3)
-    played = rig.run("echo $SLURM_JOB_NUM_NODES; srun --overlap --mem=50 --gres=none -N2 -n2 hostname | wc -l", nodes=2)
+    played = rig.run("echo $SLURM_JOB_NUM_NODES; srun $DAGSTER_SLURM_STEP_OPTIONS -N2 -n2 hostname | wc -l", nodes=2)
     assert played.heard.stdout.decode().split() == ["2", "2"]
     assert played.tracked.record.start is not None
     assert played.tracked.record.start.count == 2

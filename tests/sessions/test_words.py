@@ -52,9 +52,9 @@ def test_what_somebody_could_not_finish_costs_no_other_line(torn: bytes) -> None
 def test_all_that_srun_is_told_is_explicit(asked: dict[str, Any], expected: dict[str, Any]) -> None:
     got = flags(KEY, Resources(**asked), "run", "step")
     assert {name: got[name] for name in expected} == expected
-    words = srun("7", got, 50, [])
+    words = srun("7", got, 250, [])
     assert {"--exact", "--jobid=7", f"--gres={got['gres']}"} <= {*words}
-    assert f"--mem={got['mem'] or 50 * got['cpus']}M" in words
+    assert "--mem=250M" in words
     assert not [word for word in words if word.startswith("--overlap")]
 
 
@@ -75,7 +75,7 @@ def test_what_the_allocation_decides_is_named() -> None:
 #: recorded on 22.05
 REFUSALS = [
     ("srun: error: Unable to create step for job 3: More processors requested than permitted", "refused", ""),
-    ("srun: error: Unable to create step for job 3: Memory required by task is not available", "refused", ""),
+    ("srun: error: Unable to create step for job 3: Memory required by task is not available", "busy", ""),
     ("srun: error: Only allocated 1 nodes asked for 2", "refused", ""),
     ("srun: error: Unable to confirm allocation for job 3: Invalid job id specified", "over", ""),
     ("srun: error: Slurm job 3 has expired\nsrun: error: Check SLURM_JOB_ID environment variable", "over", ""),

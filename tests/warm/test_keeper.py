@@ -137,8 +137,8 @@ def test_cleanup_waits_for_users_and_lets_nobody_in(world: World) -> None:
     entry = world.take("first")
     process = world.begin(entry)
     base = str(world.folder)
-    assert world.agent.end_clusters({"scopes": None, "base": base, "name": "another"})["ended"] == []
-    assert world.agent.end_clusters({"scopes": None, "base": base, "name": None})["ended"] == ["c-0"]
+    assert world.agent.end_clusters({"sessions": None, "base": base, "name": "another"})["ended"] == []
+    assert world.agent.end_clusters({"sessions": None, "base": base, "name": None})["ended"] == ["c-0"]
     assert world.agent.clusters({"scope": world.scope})["clusters"][0]["ending"]
     time.sleep(1)
     assert process.poll() is None

@@ -13,10 +13,7 @@ from dagster_slurm import (
     ComputeResource,
     RayLauncher,
     Resources,
-    SlurmResource,
-    SlurmSessionResource,
     SparkLauncher,
-    SSHConnectionResource,
 )
 from tests.launchers import environments, traces
 
@@ -135,15 +132,6 @@ def test_spark_stays_as_well(tmp_path: Path) -> None:
 def test_a_tolerance_that_cannot_be_is_refused(tmp_path: Path) -> None:
     compute = ComputeResource(mode="local", local_base=str(tmp_path), cluster_reuse_tolerance=1.5)
     with pytest.raises(dg.Failure, match="is not a part of a whole"):
-        _call(compute)
-
-
-def test_a_session_refuses_it_clearly() -> None:
-    slurm = SlurmResource(ssh=SSHConnectionResource(host="nowhere.invalid"))
-    compute = ComputeResource(
-        mode="slurm-session", slurm=slurm, session=SlurmSessionResource(), enable_cluster_reuse=True
-    )
-    with pytest.raises(dg.Failure, match='enable_cluster_reuse=True does not work in mode="slurm-session"'):
         _call(compute)
 
 

@@ -9,6 +9,7 @@ from dagster_slurm.core.observations import Event
 from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Sink
+from dagster_slurm.engine.unit_run import UnitRun
 from dagster_slurm.errors import HostError, SubmissionDelayed
 
 
@@ -66,7 +67,7 @@ class Abreast:
         followings: the runs.
     """
 
-    def __init__(self, followings: Sequence[Following]) -> None:
+    def __init__(self, followings: Sequence[Following | UnitRun]) -> None:
         self._followings = followings
         self._verdicts: dict[int, Verdict] = {}
         self._errors: list[BaseException] = []
@@ -99,7 +100,7 @@ class Abreast:
         """Let the threads end."""
         self._abandoned = True
 
-    def _follow(self, number: int, following: Following) -> None:
+    def _follow(self, number: int, following: Following | UnitRun) -> None:
         try:
             verdict = following.verdict(on_tick=self._tick)
         except _Abandoned:

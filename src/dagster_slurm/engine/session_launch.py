@@ -17,7 +17,10 @@ from dagster_slurm.payloads.bundle import Bundle
 from dagster_slurm.remote.session_lines import LEASES, REQUESTS
 
 _REMOTE = Path(__file__).parent.parent / "remote"
-_MODULES = "rundir refused session_lines session_life session_words session_units session_agent".split()
+_MODULES = (
+    "rundir refused direct clusters session_lines session_life session_words session_steps session_units "
+    "session_clusters session_agent"
+).split()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,24 +6,24 @@ side in one folder, so that processes that race get or create the same one.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from dagster_slurm.core.observations import Event
 from dagster_slurm.core.tracker import Tracked
-from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine import previous
 from dagster_slurm.engine.answers import SessionOver
 from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
+from dagster_slurm.engine.generation import Generation, Log
 from dagster_slurm.engine.host import Host
 from dagster_slurm.engine.launch import Launch, Sink
 from dagster_slurm.engine.session_launch import SessionAsk, session_launch
-from dagster_slurm.engine.submission import Submitted, adopted, submit
-from dagster_slurm.errors import DagsterSlurmError, HostError, SessionFailed, SubmissionDelayed
+from dagster_slurm.engine.submission import Submitted, adopted, cancel, submit
+from dagster_slurm.errors import DagsterSlurmError, SessionFailed
 from dagster_slurm.remote.rundir import CANCELLED
 from dagster_slurm.schedulers.slurm import Slurm, Step
 
@@ -45,64 +45,6 @@ class _Left(Exception):
     """Nobody in this process needs the allocation any more."""
 
 
-class _Log:
-    """Takes what a holder's run says: its agent says what matters in its record."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def output(self, stream: str, data: bytes) -> None:
-        """Keep the end of it, for an error."""
-        self.text = (self.text + data.decode("utf-8", "replace"))[-4000:] if stream else self.text
-
-    def messages(self, restart: int, data: bytes) -> None:
-        """There are none."""
-
-    def event(self, event: Event) -> None:
-        """The units' own following tells."""
-
-    def absent(self, error: HostError | None) -> None:
-        """The units' own following tells."""
-
-    def delayed(self, error: SubmissionDelayed) -> None:
-        """It is submitted by then."""
-
-    def tell(self, text: str) -> None:
-        """It is submitted by then."""
-
-
-@dataclass
-class Generation:
-    """One allocation of a session."""
-
-    number: int
-    launch: Launch
-    submitted: Submitted
-    log: _Log
-    following: Following
-    verdict: Verdict | None = None
-    closed: str = ""
-    followed: bool = False
-    judged: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def job(self) -> str:
-        """The id of the job that holds it."""
-        return self.submitted.id
-
-    @property
-    def began(self) -> bool:
-        """Whether its agent is at work, as far as is known."""
-        return self.following.tracked.started
-
-    def why_over(self) -> str:
-        """Return why it takes no more work; nothing as long as it does."""
-        said = self.closed or str(self.following.tracked.record.facts.get("closed", ""))
-        if said or self.verdict is None:
-            return said
-        return "it ended" if self.verdict.success else self.verdict.cause.replace("_", " ")
-
-
 class Session:
     """A session, for all steps of this process.
 
@@ -119,6 +61,7 @@ class Session:
         self._lock = threading.RLock()
         self._current: Generation | None = None
         self._users = 0
+        self._successor: Launch | None = None
 
     def enter(self) -> None:
         """One more step of this process needs it."""
@@ -126,9 +69,13 @@ class Session:
             self._users += 1
 
     def submit(
-        self, launch: Launch, place: Place, flags: dict[str, Any], sink: Sink
-    ) -> tuple[Submitted, Generation | None]:
+        self, work: Callable[[Generation | None], tuple[Launch, Mapping[str, Any]]], sink: Sink
+    ) -> tuple[Submitted, Generation | None, Launch]:
         """Hand a unit over, or adopt the one that has begun. May be repeated, by any process, at any time.
+
+        Args:
+            work: returns what an allocation is handed, and what that asks for; for none, if it has begun.
+            sink: hears of delays.
 
         Returns:
             The unit, and the allocation that it was handed to; none if it has begun, wherever that was.
@@ -138,18 +85,21 @@ class Session:
             SubmissionRefused: Slurm will not take it.
             HostError, RequestFailed: as for any submission.
         """
+        launch, flags = work(None)
         found, _ = self._host.request("inspect", dir=launch.directory, say=sink.absent)
         if found["claim"] and found["claim"] != CANCELLED:
-            return adopted(dict(found, adopted=True), doubtful=False), None
+            return adopted(dict(found, adopted=True), doubtful=False), None, launch
         while True:
-            generation = self._acquire(place, sink)
-            unit = {"session": generation.launch.directory, "holder": generation.job, "flags": flags}
+            generation = self._acquire(Place(launch.base, launch.spec.sync), sink)
             try:
-                return submit(self._host, Step(), replace(launch, unit=unit), sink), generation
+                launch, flags = work(generation)
+                unit = {"session": generation.launch.directory, "holder": generation.job, "flags": dict(flags)}
+                launch = replace(launch, unit=unit)
+                return submit(self._host, Step(), launch, sink), generation, launch
             except SessionOver as over:
                 generation.closed = over.message
 
-    def watch(self, generation: Generation | None) -> Callable[[Tracked], None]:
+    def watch(self, generation: Generation | None, sink: Sink) -> Callable[[Tracked], None]:
         """Return what looks after a unit that was handed over, once a second; it raises :class:`Moved`."""
         since = time.monotonic()
 
@@ -160,6 +110,7 @@ class Session:
             why = generation.why_over()
             if why:
                 raise Moved(why)
+            self._look_ahead(generation, sink)
             if not generation.began or generation.job in tracked.record.queued:
                 since = time.monotonic()
             elif time.monotonic() - since > _ANSWER:
@@ -189,14 +140,18 @@ class Session:
             generation, last = self._current, self._users == 0
         if generation is None:
             return
-        directory = generation.launch.directory
-        if last:
-            self._host.lease(directory, held=False)
         item = {"op": "done", "run": run, "step": step, "unfinished": list(unfinished), "keep": self.ask.named}
-        try:
-            self._host.request("tell_session", dir=directory, item=item, within=_WITHIN)
-        except DagsterSlurmError:
-            return  # it ends by itself, when its lease is over
+        for launch in (generation.launch, self._successor):
+            if launch is None:
+                continue
+            if last:
+                self._host.lease(launch.directory, held=False)
+            # else it ends by itself, when its lease is over
+            with contextlib.suppress(DagsterSlurmError):
+                self._host.request("tell_session", dir=launch.directory, item=item, within=_WITHIN)
+        if last and self._successor is not None and not unfinished and not self.ask.named:
+            with contextlib.suppress(DagsterSlurmError):
+                cancel(self._host, self._scheduler, self._successor, within=_WITHIN)
 
     @property
     def followed(self) -> bool:
@@ -213,6 +168,7 @@ class Session:
             self._host.lease(current.launch.directory, held=True)
             if not current.followed:
                 current.followed = True
+                current.judged.clear()
                 threading.Thread(target=self._follow, args=(current,), daemon=True).start()
             return current
 
@@ -232,11 +188,42 @@ class Session:
             sink.tell(f"The session's allocation {before.job} takes no more work: {before.why_over()}.")
         launch = session_launch(self.ask, place, number)
         submitted = submit(self._host, self._scheduler, launch, sink)
+        self._successor = None
         did = "holds" if submitted.adopted else "was submitted and will hold"
         sink.tell(f"Job {submitted.id} {did} the allocation of session {self.ask.name!r}.")
-        log = _Log()
+        log = Log()
         following = Following(self._host, self._scheduler, launch, submitted, log)
         return Generation(number, launch, submitted, log, following)
+
+    def _look_ahead(self, generation: Generation, sink: Sink) -> None:
+        """Ask for the next allocation while this one still works, if it says so: its time in the queue is hidden."""
+        with contextlib.suppress(IndexError):  # another thread was faster
+            sink.tell(generation.news.pop(0))
+        # not with the lock yet: whoever has it may be asking for an allocation
+        if generation.prepared or not generation.wants_successor:
+            return
+        with self._lock:
+            if generation.prepared:
+                return
+            generation.prepared = True
+        threading.Thread(target=self._prepare, args=(generation,), daemon=True).start()
+
+    def _prepare(self, generation: Generation) -> None:
+        place = Place(generation.launch.base, generation.launch.spec.sync)
+        launch = session_launch(self.ask, place, generation.number + 1)
+        try:
+            submitted = submit(self._host, self._scheduler, launch, generation.log)
+        except DagsterSlurmError as error:
+            # nothing is lost: whoever is left waiting asks for it again, and is told then
+            generation.news.append(f"No successor of allocation {generation.job} can be had yet: {error.message}")
+            return
+        with self._lock:
+            if self._users and self._current is generation:
+                self._successor = launch
+                self._host.lease(launch.directory, held=True)
+        generation.news.append(
+            f"Job {submitted.id} will go on with the session's work: allocation {generation.job} nears its time limit."
+        )
 
     def _is_over(self, found: dict[str, Any]) -> bool:
         if found["closed"] or found["claim"] == CANCELLED or '"event":"exit"' in found["record"]:
@@ -264,13 +251,15 @@ class Session:
             outcome = "success" if verdict.success else "failure"
             self._host.notify("collected", dir=generation.launch.directory, outcome=outcome)
             generation.verdict = verdict
-            generation.judged.set()
         except _Left:
+            pass
+        except DagsterSlurmError as error:
+            # the way there is barred for good; whether the allocation is over, nobody here knows
+            generation.log.text += str(error)
+        finally:
             with self._lock:
                 generation.followed = False
-        except DagsterSlurmError as error:
-            generation.log.text += str(error)
-            generation.closed = error.message
+            generation.judged.set()
 
 
 def _refuse_another(before: Generation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from dagster_slurm.core.resources import Resources
@@ -29,7 +30,7 @@ def flags(key: LaunchKey, asked: Resources, run: str, step: str) -> dict[str, An
     return {
         "name": key.job_name,
         "nodes": int(asked.options.get("nodes") or asked.nodes or 1),
-        "cpus": share.cpus or 1,
+        "cpus": share.cpus or share_of(replace(asked, cpus=1)).cpus or 1,
         "mem": share.memory,
         "gres": _gres(asked, share.gpus),
         "seconds": seconds,
@@ -37,6 +38,11 @@ def flags(key: LaunchKey, asked: Resources, run: str, step: str) -> dict[str, An
         "run": run,
         "step": step,
     }
+
+
+def beside(asked: dict[str, Any], cluster: str) -> dict[str, Any]:
+    """Return what a unit asks for that uses a warm cluster (its run directory): a place on the cluster's first node."""
+    return {**asked, "nodes": 1, "gres": "none", "beside": cluster}
 
 
 def decided(asked: Resources, queue: Resources) -> list[str]:

@@ -42,6 +42,7 @@ class Scope:
         step: whose cluster is taken.
         tolerance: see :func:`dagster_slurm.core.warm.covers`.
         local: they are processes beside Dagster.
+        share: in a session the MiB that go with each CPU, where an asset says nothing of memory; 0 if not known yet.
     """
 
     folder: str
@@ -49,6 +50,18 @@ class Scope:
     step: str
     tolerance: float
     local: bool
+    share: int = 0
+
+    def settled(self, shape: Shape) -> Shape:
+        """Return a shape where all is said that an allocation would decide: of a session, each part is counted."""
+        if self.local:
+            return shape
+        cpus = shape.cpus or 1
+        return replace(shape, cpus=cpus, memory=shape.memory if shape.memory is not None else self.share_of(cpus))
+
+    def share_of(self, cpus: int | None) -> int:
+        """Return the MiB that go with some CPUs in a session."""
+        return self.share * (cpus or 1)
 
 
 class Beside:
@@ -103,10 +116,12 @@ def take(
         ConfigurationError: the cluster cannot be as it was asked for.
     """
     want = shape_of(ask, launcher)
+    if not scope.local:
+        want = replace(want, cpus=want.cpus or 1)  # as of any unit
     kind = kind_of(ask, launcher)
     while True:
         state, _ = host.request("clusters", scope=scope.folder)
-        clusters = [_warm(item) for item in state["clusters"]]
+        clusters = [_warm(item, scope) for item in state["clusters"]]
         choice = choose(clusters, kind, want, scope.tolerance, _room() if scope.local else None)
         answer, _ = host.request(
             "take_cluster",
@@ -209,12 +224,12 @@ def _taken(entry: Mapping[str, Any], launcher: ClusterLauncher, user: Mapping[st
     )
 
 
-def _warm(entry: Mapping[str, Any]) -> Warm:
+def _warm(entry: Mapping[str, Any], scope: Scope) -> Warm:
     return Warm(
         int(entry["number"]),
         str(entry["name"]),
         str(entry["kind"]),
-        _shape(entry),
+        scope.settled(_shape(entry)),
         len(entry["users"]),
         bool(entry["ending"]),
     )

@@ -81,7 +81,6 @@ class BashLauncher(ComputeLauncher):
                 "TORCHRUN": self.torchrun,
                 "LOCAL": setting.local,
                 "INTERFACE": self.network_interface,
-                "STEP_OPTIONS": setting.step_options,
                 "SRUN_ARGS": self.srun_args,
                 "MUTED": MUTED,
             }

@@ -14,9 +14,6 @@ from dagster_slurm.launchers.programs import CLUSTER
 from dagster_slurm.launchers.settings import Value
 from dagster_slurm.launchers.share import share_of
 
-#: the steps of a job that nobody shares
-_ALONE = ("--overlap",)
-
 
 @dataclass(frozen=True)
 class ClusterLauncher(ComputeLauncher):
@@ -79,7 +76,6 @@ def common(setting: Setting) -> dict[str, Value]:
         "PYTHON": setting.python,
         "NODES": setting.nodes,
         "LOCAL": setting.local,
-        "STEP_OPTIONS": setting.step_options or _ALONE,
         "CONNECTION": setting.connection or None,
         "CLUSTER": json.dumps(setting.cluster) if setting.cluster else None,
     }

@@ -21,8 +21,6 @@ class Setting:
         programs: the folder on the target with the launcher's :meth:`~ComputeLauncher.programs`.
         python: the Python of the payload's environment: a name on PATH there, or a path.
         local: a process beside Dagster, not a Slurm job.
-        step_options: for ``srun``, where others share the allocation: which part of it the steps of this run may have,
-            such as ``("--exact", "--mem=4000", "--gres=none")``. Empty: the job is this run's alone.
         connection: a file on the target in which another run published its cluster; see :mod:`.cluster`. Empty: none.
         cluster: what the metadata is to say of that cluster.
     """
@@ -32,7 +30,6 @@ class Setting:
     programs: str = ""
     python: str = "python3"
     local: bool = False
-    step_options: tuple[str, ...] = ()
     connection: str = ""
     cluster: Mapping[str, str | bool] = field(default_factory=dict[str, "str | bool"])
 

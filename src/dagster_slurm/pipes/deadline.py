@@ -8,6 +8,7 @@ import time
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.unit_run import UnitRun
 from dagster_slurm.errors import WaitedTooLong
 from dagster_slurm.pipes.interruption import cancelled
 from dagster_slurm.pipes.telling import Telling
@@ -35,7 +36,7 @@ class Deadline:
         self._telling = telling
         self._seconds = seconds
         self._begun = time.monotonic() if begun is None else begun
-        self.following: Following | None = None
+        self.following: Following | UnitRun | None = None
 
     def check(self) -> None:
         """Cancel the job if the time is over.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from dagster._core.pipes.utils import open_pipes_session
@@ -12,19 +10,15 @@ from dagster._utils.interrupts import capture_interrupts
 from dagster_slurm.core import data
 from dagster_slurm.core.facts import Ended
 from dagster_slurm.core.spec import RunPaths
-from dagster_slurm.core.tracker import Tracked
 from dagster_slurm.core.verdict import Verdict
-from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.launch import Launch
-from dagster_slurm.engine.plan import plan
-from dagster_slurm.engine.sessions import Generation, Moved
 from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
-from dagster_slurm.engine.units import flags
+from dagster_slurm.engine.unit_run import UnitRun
 from dagster_slurm.errors import DagsterSlurmError, JobCancelled, JobError
 from dagster_slurm.pipes import past
-from dagster_slurm.pipes.attendance import attending, run_and_step
+from dagster_slurm.pipes.attendance import attending
 from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
@@ -34,12 +28,11 @@ from dagster_slurm.pipes.fetched import bring, shown
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, error_of, log_of
 from dagster_slurm.pipes.outputs import merged, own_metadata, say_what_is_empty
+from dagster_slurm.pipes.planning import Planning
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.series import Series
 from dagster_slurm.pipes.telling import Telling
-from dagster_slurm.pipes.warmth import beside, warm_cluster
-
-Look = Callable[[Tracked], None]
+from dagster_slurm.pipes.warmth import beside
 
 
 def run(target: Target, call: Call) -> CompletedRun:
@@ -77,15 +70,24 @@ def _attempt(target: Target, call: Call, series: Series) -> CompletedRun:
     injector = ContextFile(paths.context, call.context)
     with open_pipes_session(call.context, injector, reader, extras=_extras(call, paths)) as session:
         telling = Telling(call.context, reader, local=target.local)
-        variables = session.get_bootstrap_env_vars()
-        warm = warm_cluster(target, call, series.place, series.key, telling)
-        launch = plan(series.ask, series.key, series.place, bootstrap=variables, context=injector.content, warm=warm)
-        launch = series.prepared(launch)
+        planning = Planning(
+            target=target,
+            call=call,
+            series=series,
+            variables=session.get_bootstrap_env_vars(),
+            context=injector.content,
+            sink=telling,
+        )
+        launch = planning.launch()
         series.remember(launch.directory)
         for remark in launch.remarks:
             call.context.log.warning(remark)
         deadline = Deadline(target, launch, telling, call.poll_timeout, series.begun)
-        submitted, following, verdict = _to_the_end(target, call, launch, telling, deadline)
+        unit = None
+        if target.session is not None:
+            unit = UnitRun(target.session, target.host, planning.work, telling)
+        submitted, following, verdict = _to_the_end(target, call, launch, telling, deadline=deadline, unit=unit)
+        launch = launch if unit is None else unit.launch
         telling.echo.finish()
         exception = reader.finish(following.tracked.record.restart, success=verdict.success)
         ended = Ended(following.tracked, verdict, launch.spec.resources, launch.directory, submitted.time)
@@ -110,45 +112,23 @@ def _extras(call: Call, paths: RunPaths) -> dict[str, Any]:
 
 
 def _to_the_end(
-    target: Target, call: Call, launch: Launch, telling: Telling, deadline: Deadline
+    target: Target, call: Call, launch: Launch, telling: Telling, *, deadline: Deadline, unit: UnitRun | None
 ) -> tuple[Submitted, Following, Verdict]:
     submitted: Submitted | None = None
     telling.on_delay = deadline.check
     try:
-        while True:
-            submitted, generation = _hand_in(target, call, launch, telling)
-            look = target.session.watch(generation) if target.session is not None else None
-            following = Following(target.host, target.scheduler, launch, submitted, telling)
-            deadline.following = following
-            try:
-                verdict = following.verdict(on_tick=partial(_tick, deadline, look, following))
-                if target.session is not None:
-                    target.session.refuse_what_never_began(generation, following.tracked)
-            except Moved as moved:
-                call.context.log.warning(f"The work waits, and goes to another allocation: {moved}.")
-            else:
-                return submitted, following, verdict
+        if unit is None:
+            submitted = submit(target.host, target.scheduler, launch, telling)
+            announce(call.context, target, submitted)
+            following = deadline.following = Following(target.host, target.scheduler, launch, submitted, telling)
+            return submitted, following, following.verdict(on_tick=deadline.check)
+        submitted = unit.hand_in()
+        if not unit.handed_over:
+            announce(call.context, target, submitted)
+        deadline.following = unit
+        verdict = unit.verdict(on_tick=deadline.check)
     except INTERRUPTS:
         with capture_interrupts():  # a second signal must not keep us from cancelling
             end_or_leave(call.context, target, launch, submitted, forward=call.forward_termination)
         raise
-
-
-def _hand_in(target: Target, call: Call, launch: Launch, telling: Telling) -> tuple[Submitted, Generation | None]:
-    """Submit the launch, or hand it to the session; return which allocation of that has it."""
-    session = target.session
-    if session is None:
-        submitted = submit(target.host, target.scheduler, launch, telling)
-        announce(call.context, target, submitted)
-        return submitted, None
-    asked = flags(launch.spec.key, launch.spec.resources, *run_and_step(call.context))
-    submitted, generation = session.submit(launch, Place(launch.base, launch.spec.sync), asked, telling)
-    if generation is None:
-        announce(call.context, target, submitted)
-    return submitted, generation
-
-
-def _tick(deadline: Deadline, look: Look | None, following: Following) -> None:
-    deadline.check()
-    if look is not None:
-        look(following.tracked)
+    return unit.submitted or submitted, unit.following, verdict

@@ -7,9 +7,11 @@ from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.engine.ask import Place
 from dagster_slurm.engine.launch import Sink
 from dagster_slurm.engine.plan import Taken
+from dagster_slurm.engine.sessions import Generation
 from dagster_slurm.engine.submission import submit
 from dagster_slurm.engine.target import Target
 from dagster_slurm.engine.warm import Beside, Scope, take
+from dagster_slurm.engine.warm_units import take_in
 from dagster_slurm.errors import JobCancelled
 from dagster_slurm.launchers.cluster import ClusterLauncher
 from dagster_slurm.pipes.attendance import run_and_step
@@ -25,8 +27,18 @@ def beside(target: Target, call: Call) -> Beside | None:
     return Beside(target.host, _folder(target.place(), call))
 
 
-def warm_cluster(target: Target, call: Call, place: Place, key: LaunchKey, sink: Sink) -> Taken | None:
+def warm_cluster(
+    target: Target, call: Call, place: Place, key: LaunchKey, sink: Sink, *, generation: Generation | None = None
+) -> Taken | None:
     """Return the warm cluster for a call, started if need be; none if it has one of its own.
+
+    Args:
+        target: where the call's run goes.
+        call: which.
+        place: where runs go.
+        key: of the call's run.
+        sink: hears what is done.
+        generation: the allocation of the session that the run is handed to.
 
     Raises:
         JobCancelled: the run was cancelled meanwhile.
@@ -35,10 +47,24 @@ def warm_cluster(target: Target, call: Call, place: Place, key: LaunchKey, sink:
     launcher = call.ask.launcher
     if call.reuse is None or not isinstance(launcher, ClusterLauncher) or not launcher.keeps():
         return None
+    if generation is not None and target.session is not None:
+        taken = take_in(
+            target.session,
+            target.host,
+            generation,
+            call.ask,
+            place,
+            launcher=launcher,
+            user=place.directory(key),
+            step="/".join(run_and_step(call.context)),
+            tolerance=call.reuse,
+            sink=sink,
+        )
+        return _told(taken, sink)
     if not target.local:
         call.context.log.info("enable_cluster_reuse: each job has a cluster of its own, which ends with it.")
         return None
-    if is_direct(call.context):
+    if target.local and is_direct(call.context):
         return None  # there is no run, within which it could be kept
     found, _ = target.host.request("inspect", dir=place.directory(key))
     if found["claim"]:
@@ -52,6 +78,10 @@ def warm_cluster(target: Target, call: Call, place: Place, key: LaunchKey, sink:
         if not run_is_cancelled(call.context):
             raise
         raise JobCancelled("the run was cancelled before its payload was begun") from None
+    return _told(taken, sink)
+
+
+def _told(taken: Taken, sink: Sink) -> Taken:
     why = taken.facts.get("cluster_not_reused_because")
     sink.tell(f"Starting cluster {taken.name}: {why}." if why else f"Using the warm cluster {taken.name}.")
     return taken

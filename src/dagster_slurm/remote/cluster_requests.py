@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from . import clusters, rundir
 
@@ -61,7 +61,7 @@ class ClusterRequests:
     def end_clusters(self, head: Head) -> Dict[str, Any]:
         """Let clusters take no more users, and end when they have none: those with a name, or all."""
         ended: List[str] = []
-        for scope in head["scopes"] if head["scopes"] is not None else scopes(head["base"]):
+        for scope in scopes(head["base"], head["sessions"]):
             if not rundir.read_text(os.path.join(scope, clusters.FILE)):
                 continue
             with clusters.change(scope) as state:
@@ -72,13 +72,30 @@ class ClusterRequests:
         return {"ended": ended}
 
 
-def scopes(base: str) -> List[str]:
-    """Return the folders of all scopes below a base folder."""
-    found: List[str] = []
-    for top in ("clusters",):
-        folder = os.path.join(base, top)
-        found += [os.path.join(folder, name) for name in sorted(os.listdir(folder))] if os.path.isdir(folder) else []
-    return found
+def scopes(base: str, sessions: Optional[str]) -> List[str]:
+    """Return the folders of scopes below a base folder.
+
+    Args:
+        base: where.
+        sessions: those of the session with this key, or, if it ends in a hyphen, of all whose keys begin so; None:
+            those beside Dagster.
+    """
+    top = os.path.join(base, "clusters" if sessions is None else "sessions")
+    found = [os.path.join(top, name) for name in sorted(os.listdir(top))] if os.path.isdir(top) else []
+    if sessions is None:
+        return found
+    places: List[str] = []
+    for path in found:
+        key = os.path.basename(path)
+        if key == sessions or (sessions.endswith("-") and key.startswith(sessions)):
+            latest = max((int(name) for name in os.listdir(path) if name.isdigit()), default=-1)
+            places += [os.path.join(path, str(latest))] if latest >= 0 else []
+    # those of an allocation that is over are over
+    return [os.path.join(place, clusters.FOLDER) for place in places if not _is_over(place)]
+
+
+def _is_over(place: str) -> bool:
+    return '"event":"exit"' in rundir.read_text(os.path.join(place, rundir.RECORD))
 
 
 def _who(pid: int) -> Dict[str, Any]:

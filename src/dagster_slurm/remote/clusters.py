@@ -13,6 +13,8 @@ from typing import Any, Dict, Generator, List
 from . import rundir
 from .direct import start_time
 
+#: of a session
+FOLDER = "clusters"
 FILE = "clusters.json"
 State = Dict[str, Any]
 Entry = Dict[str, Any]
@@ -34,11 +36,11 @@ def read(scope: str) -> State:
 
 
 @contextlib.contextmanager
-def change(scope: str) -> Generator[State, None, None]:
-    """Change what is known of a scope; nobody else does meanwhile."""
+def change(scope: str, wait: float = _LOCK_WAIT) -> Generator[State, None, None]:
+    """Change what is known of a scope; nobody else does meanwhile. ``wait``: seconds for which others may."""
     rundir.make_private(scope)
     path = os.path.join(scope, FILE)
-    with rundir.lock(path + ".lock", _LOCK_WAIT):
+    with rundir.lock(path + ".lock", wait):
         state = read(scope)
         before = json.dumps(state, sort_keys=True)
         yield state

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Optional
 
 from . import rundir
 from .refused import Refused
+from .session_clusters import Clusters
 from .session_life import Life
 from .session_lines import CLOSED, LEASES, REQUESTS, decode, tell
 from .session_units import Units
@@ -47,7 +48,12 @@ class Session:
         environment = _clean(dict(os.environ))
         script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "unit.sh")
         share = memory // cpus if cpus else 0
-        self._units = Units(job, script, share, self._settings["most"], environment)
+        self._share = share
+        largest = max((group[2] for group in found), default=0)
+        self._units = Units(
+            job, script, share=share, largest=largest, most=self._settings["most"], environment=environment
+        )
+        self._clusters = Clusters(self._units)
         self._nodes = int(os.environ.get("SLURM_JOB_NUM_NODES") or 1)
         self._offset, self._rest, self._leases = 0, b"", -1
         self._heard = self._counted = self._begun = now
@@ -60,6 +66,7 @@ class Session:
     def run(self) -> None:
         """Serve until there is nothing left to do."""
         signal.signal(signal.SIGTERM, self._stop)
+        self._say({"session_share_mib": self._share})
         while True:
             now = time.monotonic()
             self._hear(now)
@@ -67,7 +74,8 @@ class Session:
             self._units.listen(now)
             self._end(now)  # first: what came after the request to stop is not begun
             self._begin(now)
-            if self._closed and not self._units.running:
+            self._clusters.look(now)
+            if self._closed and not self._units.working() and self._clusters.end_all(now):
                 break
             select.select(self._units.streams(), [], [], self._pause(now))
         self._say(dict(self._figures(), ended=self._closed))
@@ -99,7 +107,8 @@ class Session:
         if kind == "unit" and not self._closed:
             flags = item["flags"]
             self._life.lease(now)
-            self._life.begin(flags["run"], flags["step"])
+            if "cluster" not in flags:  # whoever needs the cluster comes, too
+                self._life.begin(flags["run"], flags["step"])
             self._units.take(item)
         elif kind == "cancel":
             self._units.drop(item["dir"])
@@ -111,7 +120,7 @@ class Session:
     def _count(self, now: float) -> None:
         self._busy_seconds += self._units.busy_nodes() * (now - self._counted)
         self._counted = now
-        if self._units.running or (self._units.waiting and self._life.attended(now)):
+        if self._units.working() or (self._units.wanted() and self._life.attended(now)):
             self._life.work(now)
             self._heard = max(self._heard, now - 2.0)  # an end is worth seeing soon
 
@@ -133,10 +142,10 @@ class Session:
     def _end(self, now: float) -> None:
         if self._closed:
             return
-        waiting = bool(self._units.waiting)
+        waiting = bool(self._units.wanted())
         if waiting and self._life.wants_successor(now) and "successor" not in self._said:
             self._say({"successor": 1})
-        busy = bool(self._units.running) or (waiting and self._life.attended(now))
+        busy = bool(self._units.working()) or (waiting and self._life.attended(now))
         why = self._life.why_close(now, busy)
         if self._told_to_stop:
             why = "it was told to stop"

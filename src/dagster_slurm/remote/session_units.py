@@ -6,18 +6,23 @@ order is kept and the controller is not asked by many at once.
 
 import json
 import os
+import re
 import subprocess
 import time
 from typing import Any, Dict, List, Optional, Set
 
 from . import rundir
+from .session_steps import end_steps
 from .session_words import refusal, srun
 
 #: starts of steps in a second at most: each costs the controller something
 STARTS_PER_SECOND = 5
 _MARK = b"=unit= "
+_CLEAN = re.compile(r'"event":"exit".*"signalled":false')
 #: how often a start is tried that the controller did not answer
 _TRIES = 5
+#: seconds between two starts of a unit that needs memory that others have
+_LONGEST_PAUSE = 2.0
 
 
 class Unit:
@@ -27,10 +32,19 @@ class Unit:
         self.directory = str(item["dir"])
         self.flags: Dict[str, Any] = item["flags"]
         self.step = ""
+        #: where its script runs
+        self.node = ""
         self.nodes: Set[str] = set()
         self.excluded: List[str] = []
         self.tries = 0
         self.not_before = 0.0
+        self.since = 0.0
+        #: how much srun said in starts before this one
+        self.said = 0
+        #: it keeps a cluster, and is no work by itself
+        self.background = "cluster" in self.flags
+        #: the run directory of the cluster that it uses, beside which it runs
+        self.beside = str(self.flags.get("beside") or "")
         self.process: "Optional[subprocess.Popen[bytes]]" = None
         self.rest = b""
 
@@ -45,6 +59,10 @@ class Unit:
     def ended(self) -> bool:
         """Whether its record says how it ended."""
         return '"event":"exit"' in rundir.read_text(self.file(rundir.RECORD))
+
+    def ended_by_itself(self) -> bool:
+        """Whether its record says that nobody ended it."""
+        return bool(_CLEAN.search(rundir.read_text(self.file(rundir.RECORD))))
 
     def write(self, event: str, **fields: Any) -> None:
         """Append a line to its record."""
@@ -66,8 +84,9 @@ class Unit:
         self.rest = lines.pop()
         for line in lines:
             if line.startswith(_MARK):
-                self.step, node = line[len(_MARK) :].decode().split()
+                self.step, node, task = line[len(_MARK) :].decode().split()
                 self.nodes.add(node)
+                self.node = node if task == "0" else self.node
             else:
                 self._log(line + b"\n")
 
@@ -77,8 +96,8 @@ class Unit:
             self.process.stdin.close()
 
     def log(self) -> str:
-        """Return the end of what srun said."""
-        return rundir.read_text(self.file("slurm.log"))[-4000:]
+        """Return the end of what srun said since the last start."""
+        return rundir.read_text(self.file("slurm.log"))[self.said :][-4000:]
 
     def _log(self, data: bytes) -> None:
         with open(self.file("slurm.log"), "ab", 0) as file:
@@ -92,14 +111,18 @@ class Units:
         job: the allocation.
         script: path of ``unit.sh``.
         share: MiB that go with each CPU.
+        largest: MiB that the allocation has on a node.
         most: how many may run at once; None: as many as fit.
         environment: what steps start with.
     """
 
-    def __init__(self, job: str, script: str, share: int, most: Optional[int], environment: Dict[str, str]) -> None:
+    def __init__(
+        self, job: str, script: str, *, share: int, largest: int, most: Optional[int], environment: Dict[str, str]
+    ) -> None:
         self._job = job
         self._script = script
         self._share = share
+        self._largest = largest
         self._most = most
         self._environment = environment
         self._starts: List[float] = []
@@ -132,19 +155,45 @@ class Units:
         """Return what to listen to."""
         return [unit.process.stdout.fileno() for unit in self.running if unit.process and unit.process.stdout]
 
+    def working(self) -> List[Unit]:
+        """Return the work that runs."""
+        return [unit for unit in self.running if not unit.background]
+
+    def wanted(self) -> List[Unit]:
+        """Return the work that waits."""
+        return [unit for unit in self.waiting if not unit.background]
+
     def busy_nodes(self) -> int:
-        """Return how many nodes have work."""
-        return len({node for unit in self.running for node in unit.nodes})
+        """Return how many nodes have work; those of a cluster are at work for whoever uses it."""
+        used = {unit.beside for unit in self.running}
+        at_work = [unit for unit in self.running if not unit.background or unit.directory in used]
+        return len({node for unit in at_work for node in unit.nodes})
+
+    def stuck_since(self, now: float) -> float:
+        """Return for how many seconds a unit has waited for what others have."""
+        blocked = [unit for unit in self.running if not unit.step] + [unit for unit in self.waiting if unit.since]
+        return max((now - unit.since for unit in blocked if not unit.beside), default=0.0)
 
     def ready(self, now: float) -> Optional[Unit]:
         """Return the unit that may be started now."""
-        if not self.waiting or self.over or any(not unit.step for unit in self.running):
+        if self.over or (len(self._starts) == STARTS_PER_SECOND and now - self._starts[0] < 1.0):
             return None
-        if self._most is not None and len(self.running) >= self._most:
+        full = self._most is not None and len(self.working()) >= self._most
+        # one that uses a cluster takes nothing that others could wait for, and so waits for nobody
+        for unit in self.waiting:
+            if unit.beside and not full and unit.not_before <= now and self._can_be_beside(unit):
+                return unit
+        first = next((unit for unit in self.waiting if not unit.beside), None)
+        if first is None or first.not_before > now or (full and not first.background):
             return None
-        if len(self._starts) == STARTS_PER_SECOND and now - self._starts[0] < 1.0:
-            return None
-        return self.waiting[0] if self.waiting[0].not_before <= now else None
+        return None if any(not unit.step for unit in self.running if not unit.beside) else first
+
+    def _can_be_beside(self, unit: Unit) -> bool:
+        """Whether its cluster runs, or (which it will say itself) is gone."""
+        for other in self.running + self.waiting:
+            if other.directory == unit.beside:
+                return bool(other.node)
+        return True
 
     def start(self, unit: Unit, now: float, facts: Dict[str, Any]) -> None:
         """Start a unit as a step, unless it has begun elsewhere or was cancelled."""
@@ -152,15 +201,19 @@ class Units:
         if unit.claimed():
             return
         unit.write("note", facts=facts)
-        argv = srun(self._job, unit.flags, self._share, sorted({*unit.excluded, *self._broken}))
+        memory = self._memory(unit)
+        node = next((other.node for other in self.running if other.directory == unit.beside), "")
+        argv = srun(self._job, unit.flags, memory, sorted({*unit.excluded, *self._broken}), node)
+        unit.since = unit.since or now
+        unit.said = len(rundir.read_text(unit.file("slurm.log")))
         with open(unit.file("slurm.log"), "ab") as log:
             unit.process = subprocess.Popen(
-                [*argv, "bash", self._script, unit.directory],
+                [*argv, "bash", self._script, unit.directory, unit.flags["gres"]],
                 stdin=subprocess.PIPE if int(unit.flags["nodes"]) > 1 else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=unit.directory,
-                env=self._environment,
+                env=dict(self._environment, SLURM_MEM_PER_NODE=str(memory)),
                 start_new_session=True,  # TERM to srun would kill its step at once
             )
         if unit.process.stdout is not None:
@@ -187,10 +240,15 @@ class Units:
         if unit.claimed():
             if rundir.read_text(unit.file(rundir.CLAIM)).strip() == unit.step and not unit.ended():
                 self._speak_for(unit, code)
+            if unit.step and not unit.ended_by_itself():
+                end_steps(unit.directory, self._job)
             return
         why = refusal(unit.log())
         if why.kind == "over":
             self.over = True  # its client hands it to the next session
+        elif why.kind == "busy" and self._memory(unit) <= self._largest:
+            unit.not_before = now + min((now - unit.since) / 4 + 0.2, _LONGEST_PAUSE)
+            self.waiting.insert(0, unit)
         elif why.kind in ("again", "node") and unit.tries < _TRIES:
             unit.tries += 1
             unit.not_before = now + 0.2 * 2**unit.tries
@@ -199,7 +257,12 @@ class Units:
             self.waiting.insert(0, unit)
         else:
             rundir.claim(unit.directory, self._job)
+            if unit.background:  # whoever waits for the cluster reads that
+                unit.write("note", fault=why.text)
             self._write_end(unit, code if code > 0 else 1, False, "session", why.text)
+
+    def _memory(self, unit: Unit) -> int:
+        return int(unit.flags.get("mem") or self._share * int(unit.flags["cpus"]))
 
     def _speak_for(self, unit: Unit, code: int) -> None:
         """The job script was killed and could not say how it ended: srun knows."""

@@ -5,11 +5,13 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 Refusal = NamedTuple("Refusal", [("kind", str), ("text", str), ("node", str)])
-"""Why srun began nothing: ``refused`` (never), ``again`` (try once more), ``node`` (not on that node), ``over``."""
+"""Why srun began nothing: ``refused`` (never), ``again`` (try once more), ``busy`` (others have it:
+for memory srun does not wait), ``node`` (not on that node), ``over``."""
 
 _ERROR = re.compile(r"srun: error: (.*)")
 _NODE = re.compile(r"Task launch for \S+ failed on node (\S+):|launch_tasks: \S+ on (\S+)|Communication .* on (\S+)")
 _OVER = re.compile(r"already completing or completed|has expired|Invalid job id|no longer running|is being cancelled")
+_BUSY = re.compile(r"Memory required by task is not available")
 _AGAIN = re.compile(
     r"Socket timed out|Unable to contact|Connection refused|Zero Bytes|temporarily unavailable|Transport endpoint"
     r"|Unable to confirm allocation|Communication connection failure|Slurm backup controller|not responding"
@@ -25,6 +27,8 @@ def refusal(log: str) -> Refusal:
         return Refusal("over", text, "")
     if node:
         return Refusal("node", text, node)
+    if _BUSY.search(errors[-1] if errors else ""):
+        return Refusal("busy", text, "")
     return Refusal("again" if _AGAIN.search(log) else "refused", text, "")
 
 
@@ -60,24 +64,26 @@ def _count(ids: str) -> int:
     return total
 
 
-def srun(job: str, flags: Dict[str, Any], share: int, excluded: List[str]) -> List[str]:
+def srun(job: str, flags: Dict[str, Any], memory: int, excluded: List[str], beside: str = "") -> List[str]:
     """Return the command that starts a unit. All is said: what is not, srun would take from the allocation.
 
     Args:
         job: the allocation.
         flags: what the unit asks for.
-        share: MiB that go with each CPU, for a unit that says nothing of memory.
+        memory: MiB on each of its nodes.
         excluded: nodes that could start nothing.
+        beside: the node of the cluster that it uses: it runs there, out of Slurm's reckoning.
     """
     nodes_, cpus = int(flags["nodes"]), int(flags["cpus"])
-    memory = flags.get("mem") or share * cpus
-    argv = ["srun", "--jobid=" + job, "--exact", "--nodes=%d" % nodes_, "--ntasks=%d" % nodes_]
+    how = ["--overlap"] if flags.get("beside") else ["--exact"]
+    how += ["--nodelist=" + beside] if beside else []
+    argv = ["srun", "--jobid=" + job, *how, "--nodes=%d" % nodes_, "--ntasks=%d" % nodes_]
     argv += ["--ntasks-per-node=1", "--cpus-per-task=%d" % cpus, "--mem=%dM" % memory, "--gres=" + flags["gres"]]
     argv += ["--mpi=none", "--cpu-bind=none", "--kill-on-bad-exit=0", "--job-name=" + flags["name"]]
     if nodes_ == 1:
         argv.append("--input=none")
     if flags.get("minutes"):
         argv.append("--time=%d" % flags["minutes"])
-    if excluded:
+    if excluded and not flags.get("beside"):
         argv.append("--exclude=" + ",".join(excluded))
     return argv

@@ -56,7 +56,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
     Raises:
         ConfigurationError: something in them is wrong; nothing was sent anywhere.
     """
-    reuse = _reuse(settings, target)
+    reuse = _reuse(settings)
     if target.session is not None and arguments.retry is not None and arguments.retry.continues:
         raise ConfigurationError(
             'on_timeout="continue" does not work in a session yet', hint='Use mode="slurm" for this asset.'
@@ -105,11 +105,6 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
         else _on_target(arguments, surroundings.scripts())
     )
     if target.session is not None:
-        if arguments.launcher.programs():
-            raise ConfigurationError(
-                f"{type(arguments.launcher).__name__} with processes of its own does not work in a session yet",
-                hint='Use mode="slurm" for this asset, or BashLauncher().',
-            )
         _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
     found = wanted(context, target, data_base(settings, target), resume=arguments.resume_output)
     return Ask(
@@ -134,7 +129,7 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
     )
 
 
-def _reuse(settings: Settings, target: Target) -> float | None:
+def _reuse(settings: Settings) -> float | None:
     if not check_tolerance(settings.cluster_reuse_tolerance):
         raise ConfigurationError(
             f"cluster_reuse_tolerance={settings.cluster_reuse_tolerance!r} is not a part of a whole",
@@ -142,11 +137,6 @@ def _reuse(settings: Settings, target: Target) -> float | None:
         )
     if not settings.enable_cluster_reuse:
         return None
-    if target.session is not None:
-        raise ConfigurationError(
-            'enable_cluster_reuse=True does not work in mode="slurm-session" in this version yet',
-            hint="Leave it out: each asset of the session starts a cluster of its own.",
-        )
     return settings.cluster_reuse_tolerance
 
 

@@ -18,7 +18,6 @@ from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.handles import AnyContext, of_step
 from dagster_slurm.pipes.run import run
 from dagster_slurm.pipes.together import run_together
-from dagster_slurm.resources import targets
 from dagster_slurm.resources.arguments import Arguments, PathLike, refuse_unknown, said_in_call
 from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.data import folder_of
@@ -227,10 +226,13 @@ class ComputeResource(ComputeSettings):
             ConfigurationError, HostError, RequestFailed: the host cannot be asked.
         """
         settings = filled_in(self)
-        if settings.execution_mode() is not ExecutionMode.LOCAL:
+        mode = settings.execution_mode()
+        if mode not in (ExecutionMode.LOCAL, ExecutionMode.SLURM_SESSION):
             return []  # none outlives its job
-        target = targets.local(settings.local_base)
-        answer, _ = target.host.request("end_clusters", base=target.place().base, scopes=None, name=cluster_id)
+        target = settings.target()
+        sessions = settings.session.folders() if mode is ExecutionMode.SLURM_SESSION and settings.session else None
+        base = target.place().base
+        answer, _ = target.host.request("end_clusters", base=base, sessions=sessions, name=cluster_id)
         return list(answer["ended"])
 
     def path(self, asset_key: Any, partition: str | None = None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from dagster_slurm.core.names import folder_name
 from dagster_slurm.core.options import from_options
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.session_launch import SessionAsk
@@ -19,6 +20,8 @@ _PLACE = "partition account qos constraint reservation exclude nodelist gpu_dire
 _OWN = (
     "partition num_nodes cpus mem gpus_per_node time_limit account qos constraint reservation exclude nodelist".split()
 )
+#: what the folders of sessions begin with that serve one run each
+_RUNS = "run-"
 
 
 class SlurmSessionResource(KnownFields, dg.ConfigurableResource[Any]):
@@ -64,7 +67,7 @@ class SlurmSessionResource(KnownFields, dg.ConfigurableResource[Any]):
         """
         self._check()
         return SessionAsk(
-            scope=f"run-{run}" if self.name is None else f"named-{self.name}",
+            scope=f"{_RUNS}{run}" if self.name is None else f"named-{self.name}",
             name=self.name or f"run-{run[:8]}",
             named=self.name is not None,
             resources=self._resources(slurm, needs),
@@ -73,6 +76,10 @@ class SlurmSessionResource(KnownFields, dg.ConfigurableResource[Any]):
             python=slurm.remote_python,
             keep=slurm.keep(),
         )
+
+    def folders(self) -> str:
+        """Return the folder of the session; of one without a name, what those of all runs begin with."""
+        return _RUNS if self.name is None else folder_name(f"named-{self.name}")
 
     def cluster(self) -> SlurmResource | None:
         """Return the session's own cluster, if it names one."""

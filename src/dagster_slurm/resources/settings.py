@@ -64,7 +64,8 @@ class ComputeSettings(KnownFields, dg.ConfigurableResource[Any]):
     fetch_limit: int = Field(default=100_000_000, description="Bytes that fetch= may bring back of one call.")
     forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
     enable_cluster_reuse: bool = Field(
-        default=False, description="Local mode: Ray and Spark clusters stay for the later steps of a run."
+        default=False,
+        description="Ray and Spark clusters stay for later steps: in a session, and in local mode within a run.",
     )
     cluster_reuse_tolerance: float = Field(
         default=0.0, description="A cluster with this part less of CPUs or memory than an asset asks for serves it."

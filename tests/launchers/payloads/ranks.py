@@ -44,7 +44,8 @@ def all_reduce(value: int) -> "list[dict[str, object]]":
 
 
 def who() -> "dict[str, object]":
-    return {name: int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "WORLD_SIZE")}
+    numbers = {name: int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "WORLD_SIZE")}
+    return {**numbers, "devices": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
 
 
 def saves(folder: str) -> None:
@@ -69,6 +70,9 @@ with open_dagster_pipes() as pipes:
         sys.exit(7)
     if what == "fail":
         time.sleep(60)
+    while what == "hold" and not Path(pipes.extras["folder"], "go").exists():
+        Path(pipes.extras["folder"], f"holds.{RANK}").touch()
+        time.sleep(0.05)
     ranks = all_reduce(RANK + 1)
     total = sum(int(str(found["value"])) for found in ranks)
     print(f"the sum is {total}", flush=True)

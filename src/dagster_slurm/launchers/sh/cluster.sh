@@ -63,7 +63,7 @@ start_nodes() {
     else
         limit_grace
         start_step "$STATE/step" --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=10 \
-            ${CPUS:+--cpus-per-task="$CPUS"} "${STEP_OPTIONS[@]}" bash "$HERE/node.sh" "$FRAMEWORK" \
+            ${CPUS:+--cpus-per-task="$CPUS"} --overlap bash "$HERE/node.sh" "$FRAMEWORK" \
             2>"$STATE/srun.log" # which speaks of an error when the step is told to end
     fi
 }

@@ -16,11 +16,15 @@ python_here() { if [ ${#PREFIX[@]} -gt 0 ]; then printf '%s' "${PREFIX[*]} $PYTH
 
 lives() { kill -0 "$1" 2>/dev/null; }
 
-# this node's CPUs, where the request does not tell: what Slurm gave
-cpus_here() { printf '%s' "${CPUS:-${SLURM_CPUS_ON_NODE:-$(getconf _NPROCESSORS_ONLN)}}"; }
+# this node's CPUs, where the request does not tell: what Slurm gave, in a session to the unit
+cpus_here() { printf '%s' "${CPUS:-${DAGSTER_SLURM_UNIT_CPUS:-${SLURM_CPUS_ON_NODE:-$(getconf _NPROCESSORS_ONLN)}}}"; }
 
 # this node's memory in MiB, where the request does not tell: the part that goes with the CPUs
 memory_here() {
+    if [ -n "${DAGSTER_SLURM_UNIT_MIB:-}" ]; then
+        printf '%s' "$DAGSTER_SLURM_UNIT_MIB"
+        return
+    fi
     awk -v ours="$(cpus_here)" -v all="$(getconf _NPROCESSORS_ONLN)" \
         '/^MemTotal:/ { part = ours / all; if (part > 1) part = 1; printf "%d", $2 / 1024 * part }' /proc/meminfo
 }

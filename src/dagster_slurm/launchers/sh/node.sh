@@ -25,6 +25,8 @@ if [ "$RANK" = 0 ] && [ -z "$LOCAL" ]; then
     echo "$(step_id) $(scontrol show hostnames "${SLURM_STEP_NODELIST:-}" 2>/dev/null | tr '\n' ,)" >"$STATE/step"
 fi
 
+[ -n "$LOCAL" ] || own_devices
+
 TEMP=
 
 # a private folder; paths of sockets below it have at most 107 bytes

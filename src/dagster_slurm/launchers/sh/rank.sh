@@ -8,6 +8,7 @@ forward() { [ -z "$PAYLOAD" ] || kill -s "$1" -- "-$PAYLOAD" 2>/dev/null; }
 
 PAYLOAD=
 RANK=$SLURM_PROCID
+own_devices
 if [ "$RANK" = 0 ]; then
     step_id >"$RANKS_STATE/step"
 fi

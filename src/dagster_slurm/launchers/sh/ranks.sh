@@ -68,7 +68,6 @@ tasks=$TASKS_PER_NODE
 label=(--label)
 [ -z "$TORCHRUN" ] || { tasks=1 label=(); }
 [ -z "$CPUS_PER_TASK" ] || SRUN_ARGS=(--cpus-per-task="$CPUS_PER_TASK" "${SRUN_ARGS[@]}")
-SRUN_ARGS=("${STEP_OPTIONS[@]}" "${SRUN_ARGS[@]}")
 for name in TERM INT HUP USR1 USR2 QUIT; do
     # shellcheck disable=SC2064
     trap "signal_step $name" "$name"
