@@ -50,9 +50,10 @@ class Together:
         grace: seconds that the others have before.
         data: results that several of them write; None: there are none.
         tools_python: the target's Python for our own programs.
+        in_session: they are units of a session, not one job.
 
     Raises:
-        ConfigurationError: the components cannot form a job.
+        ConfigurationError: the components cannot run together.
     """
 
     asks: Sequence[ComponentAsk]
@@ -60,10 +61,11 @@ class Together:
     grace: float = 10.0
     data: Wanted | None = None
     tools_python: str = "python3"
+    in_session: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at once what cannot work."""
-        check_order(self.components)
+        check_order(self.components, one_start=not self.in_session)
 
     @property
     def local(self) -> bool:
@@ -76,7 +78,7 @@ class Together:
         found = [
             Component(item.id, merge(item.ask.resources, item.ask.launcher.needs()), item.after) for item in self.asks
         ]
-        return settled(found)
+        return tuple(found) if self.in_session else settled(found)
 
 
 def paths_of(place: Place, key: LaunchKey, component_id: str) -> RunPaths:

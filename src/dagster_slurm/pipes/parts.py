@@ -72,13 +72,23 @@ class Part:
 
 
 @contextlib.contextmanager
-def opened(call: CallTogether, number: int, paths: RunPaths, job: str) -> Generator[Part]:
-    """Open the Pipes session of a component; ``job`` is the run directory of its job."""
+def opened(
+    call: CallTogether, number: int, paths: RunPaths, *, job: str = "", spokesman: bool = False
+) -> Generator[Part]:
+    """Open the Pipes session of a component; the spokesman says what concerns all of them.
+
+    Args:
+        call: of all of them.
+        number: which one.
+        paths: where it lies.
+        job: the run directory of the job, if they are one.
+        spokesman: whether it says what concerns all of them.
+    """
     name = call.together.asks[number].id
     reader = RunMessageReader(paths.messages)
     own = [asset.to_escaped_user_string() for asset in call.assets.get(name, ())]
     injector = ContextFile(paths.context, call.context, own or None)
-    telling = Telling(call.context, reader, local=call.together.local, component=name)
+    telling = Telling(call.context, reader, local=call.together.local, component=name, spokesman=spokesman)
     extras = {**extras_of(call.together, number, paths.directory, job), **call.extras[number]}
     with open_pipes_session(call.context, injector, reader, extras=extras) as session:
         yield Part(name, session, reader, injector, telling)
@@ -125,13 +135,12 @@ class Ends:
             results: what they left in the folder for results.
 
         Raises:
-            PartsFailed: a component did not succeed.
-            ResultNotFetched: they did, and what was to be fetched did not come.
+            DagsterSlurmError: a component did not succeed, or what was to be fetched did not come.
         """
         assets = self.call.assets
         if self.errors:
             self._record(results.own() if results else {})
-            raise PartsFailed(self._error(whole), self.told)
+            raise _PartsFailed(self._error(whole), self.told)
         keys = list(dict.fromkeys(key for item in self.told for key in assets.get(item.id, ())))
         nothing: tuple[Own, Mapping[str, Path]] = ({}, {})
         own, fetched = results.fetched() if results else nothing
@@ -161,11 +170,12 @@ class Ends:
         return error
 
 
-class PartsFailed(Exception):
+class _PartsFailed(DagsterSlurmError):
     """The error of the step, with what is known of all components."""
 
     def __init__(self, error: JobError, told: Sequence[Told]) -> None:
         super().__init__(error.message)
+        self.allow_retries = error.allow_retries
         self.error = error
         self.told = told
 
@@ -180,7 +190,7 @@ def failing() -> Generator[None]:
     error: SlurmFailure
     try:
         yield
-    except PartsFailed as failed:
+    except _PartsFailed as failed:
         error = failure(failed.error, dict(failed.error.facts), all_metadata(failed.told))
     except JobError as job_error:
         error = failure(job_error, dict(job_error.facts))

@@ -49,7 +49,7 @@ class PartsResults:
     together: Together
     launches: Sequence[Launch]
     outputs: Sequence[Sequence[Output]]
-    shared: Sequence[Output]
+    shared: Sequence[Output] = ()
 
     def own(self) -> Own:
         """What there is of each asset's result; said, where it stayed empty."""

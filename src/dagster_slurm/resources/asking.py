@@ -69,7 +69,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
         retry=arguments.retry,
-        resource_keys=_keys_of(context, settings),
+        resource_keys=keys_of(context, settings),
         reuse=reuse,
     )
 
@@ -147,7 +147,7 @@ def _tell_what_is_decided(context: Context, asked: Resources, queue: SlurmQueueC
         context.log.warning(f"Not looked at in a session, whose allocation decides: {', '.join(names)}.")
 
 
-def _keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
+def keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
     """Return the names under which the step has resources of our kind."""
     if is_direct(context):
         return ()

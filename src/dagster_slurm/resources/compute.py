@@ -7,7 +7,7 @@ from typing import Any
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.environments.choice import Named
-from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
+from dagster_slurm.errors import DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -18,6 +18,7 @@ from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.handles import AnyContext, of_step
 from dagster_slurm.pipes.run import run
 from dagster_slurm.pipes.together import run_together
+from dagster_slurm.pipes.together_in_session import run_in_session
 from dagster_slurm.resources.arguments import Arguments, PathLike, refuse_unknown, said_in_call
 from dagster_slurm.resources.asking import call_for
 from dagster_slurm.resources.data import folder_of
@@ -163,8 +164,8 @@ class ComputeResource(ComputeSettings):
     ) -> CompletedComponents:
         """Run several payloads with needs of their own in one submission, and wait for all of them.
 
-        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``local`` mode they are
-        processes side by side.
+        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``slurm-session`` mode
+        they are units of the allocation, and in ``local`` mode processes side by side.
 
         Args:
             context: of the asset or op.
@@ -202,16 +203,11 @@ class ComputeResource(ComputeSettings):
                 default_launcher=settings.default_launcher,
                 default_environment=self.environment,
             )
-            if settings.execution_mode() is ExecutionMode.SLURM_SESSION:
-                raise ConfigurationError(
-                    'mode="slurm-session" does not run components yet',
-                    hint='Use mode="slurm-hetjob" for this asset, or call compute.run in an asset for each component.',
-                )
-            target = settings.target()
+            target = settings.target(context)
             call = call_together(of_step(context), asked, settings, target)
         except DagsterSlurmError as error:
             raise failure(error) from None
-        return run_together(target, call)
+        return run_together(target, call) if target.session is None else run_in_session(target, target.session, call)
 
     def cleanup_cluster(self, cluster_id: str | None = None) -> list[str]:
         """End a warm cluster, or all of them: no asset begins in it any more, and it ends when those in it have ended.

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 from dagster_slurm.core import partitions
 from dagster_slurm.core.components import check_ids
+from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.components import ComponentAsk, Together
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.units import beyond
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, PayloadNotFound
 from dagster_slurm.launchers.bash import BashLauncher
@@ -21,7 +23,7 @@ from dagster_slurm.pipes.gathered import Assets, assets_of
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.parts import CallTogether
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
-from dagster_slurm.resources.asking import Settings, ask_for, fingerprint
+from dagster_slurm.resources.asking import Settings, ask_for, fingerprint, keys_of
 from dagster_slurm.resources.run_config import SlurmRunConfig
 
 _ON_FAILURE = ("cancel", "wait")
@@ -84,9 +86,14 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         )
         for component, given in zip(asked.components, arguments, strict=True)
     ]
-    together = Together(asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period))
-    together = _with_results(together, assets)
-    if not target.local:
+    session = target.session
+    together = Together(
+        asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period), in_session=session is not None
+    )
+    together = _with_results(context, together, assets)
+    if session is not None:
+        _check_allocation(together, session.ask.resources)
+    elif not target.local:
         _check_partitions(together, target)
     name = call_name(
         context, asked.key, *((item, *fingerprint(given)) for item, given in zip(ids, arguments, strict=True))
@@ -99,10 +106,11 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         assets=assets,
         poll_timeout=asked.poll_timeout,
         forward_termination=settings.forward_termination,
+        resource_keys=keys_of(context, settings),
     )
 
 
-def _with_results(together: Together, assets: Assets) -> Together:
+def _with_results(context: Context, together: Together, assets: Assets) -> Together:
     """Return the same, with each asset's folder written by the component that makes it, or by all that do."""
     wanted = together.asks[0].ask.data
     if wanted is None:
@@ -118,6 +126,12 @@ def _with_results(together: Together, assets: Assets) -> Together:
         )
         for item in together.asks
     ]
+    if shared.outputs and together.in_session:
+        context.log.warning(
+            f"Components of a session that make {shared.outputs[0].label!r} together have no folder for its result: "
+            "nobody but one job could say when it is complete. Let one of them make it (assets=)."
+        )
+        return replace(together, asks=asks)
     tools = together.asks[0].ask.tools_python
     return replace(together, asks=asks, data=shared if shared.outputs else None, tools_python=tools)
 
@@ -159,3 +173,13 @@ def _check_partitions(together: Together, target: Target) -> None:
     known = target.partitions()
     for component in together.components:
         partitions.check(component.resources, known, f"component {component.id!r}")
+
+
+def _check_allocation(together: Together, allocation: Resources) -> None:
+    for component in together.components:
+        more = beyond(component.resources, allocation)
+        if more:
+            raise ConfigurationError(
+                f"component {component.id!r} asks for {more}",
+                hint="Ask for less, or for a larger allocation: SlurmSessionResource(...).",
+            )
