@@ -49,8 +49,9 @@ def test_tasks_run_on_all_nodes(stage: Stage) -> None:
     assert len(outcome.metadata["nodes"]) == nodes
     assert outcome.metadata["master"].startswith("spark://")
     assert outcome.metadata["secret_is_set"]
-    assert outcome.metadata["slurm/spark_workers"] == nodes
-    assert outcome.metadata["slurm/spark_cpus"] == 2 * nodes
+    facts = {name: outcome.metadata[f"slurm/spark_{name}"] for name in ("nodes", "workers", "cpus", "memory_gib")}
+    assert facts == {"nodes": nodes, "workers": nodes, "cpus": 2 * nodes, "memory_gib": round(1400 * nodes / 1024, 2)}
+    assert outcome.metadata["slurm/spark_ready_seconds"] > 0
     assert outcome.metadata["slurm/spark_version"].startswith("3.5")
 
 
@@ -139,6 +140,14 @@ def test_an_environment_without_spark_is_said_in_one_line(cluster: Cluster, caps
     with real_stage(cluster, capsys) as bare:
         outcome = bare.run("alone.sh", SparkLauncher(), TWO)
     assert "pyspark is not in the environment of the payload" in outcome.error
+
+
+@pytest.mark.slow
+def test_strangers_are_kept_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = local_stage(tmp_path, capsys, environments.spark())
+    outcome = stage.run("spark_jobs.py", SparkLauncher(), Resources(cpus=2, mem=2000), what="strangers")
+    assert outcome.failure is None, outcome.error
+    assert (stage.shared / "strangers").read_text() == "True False"
 
 
 @contextlib.contextmanager
