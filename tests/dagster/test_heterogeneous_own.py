@@ -167,11 +167,11 @@ def test_bad_input_is_said_before_any_job_in_every_mode_of_a_cluster(
     session = SlurmSessionResource(cpus=2, mem="400M", time_limit=5)
     compute = ComputeResource(mode=mode, slurm=on(cluster).slurm, session=session)
     bench, jobs = Bench(cluster_bench.instance, compute, payloads), submitted(cluster)
-    for components, arguments, told in BAD.values():
+    for what, (components, arguments, told) in BAD.items():
         wrong = Parts(payloads)
         wrong.made = components  # pyright: ignore[reportAttributeAccessIssue] - as a user may
         assert told in failed(bench, wrong, **arguments).text
-    assert submitted(cluster) <= jobs
+        assert submitted(cluster) <= jobs, what
 
 
 def submitted(cluster: Cluster) -> set[str]:
