@@ -30,6 +30,10 @@ class LookupUnanswered(RequestFailed):
     """Whether a job exists is not known: the queue does not answer."""
 
 
+class FileGone(RequestFailed):
+    """A file that was there a moment ago is not, or cannot be read."""
+
+
 class SessionOver(RequestFailed):
     """A session takes no more work."""
 
@@ -51,8 +55,9 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
         return SessionOver(text) if kind == "session over" else LookupUnanswered(text)
     if kind == "storage":
         return _storage(facts, host)
-    if kind in ("build", "prelude"):
-        return _environment(kind, facts, host)
+    if kind in ("build", "prelude", "gone"):
+        gone = f"{facts.get('path')} on {host} cannot be read: {text}"
+        return FileGone(gone) if kind == "gone" else _environment(kind, facts, host)
     where = {"where": host}
     known: dict[str, tuple[str, str | None]] = {
         "no command": (

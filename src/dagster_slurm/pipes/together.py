@@ -23,6 +23,7 @@ from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, collected, where
 from dagster_slurm.pipes.parts import CallTogether, Ends, Part, failing, opened
+from dagster_slurm.pipes.parts_results import PartsResults
 from dagster_slurm.pipes.telling import Telling
 
 
@@ -42,8 +43,8 @@ def _run(target: Target, call: CallTogether) -> CompletedComponents:
     place, key, taken_up = where(target, call.context, call.name)
     with contextlib.ExitStack() as stack:
         parts = [
-            stack.enter_context(opened(call, number, paths_of(place, key, call.together.asks[number].id)))
-            for number in range(len(call.extras))
+            stack.enter_context(opened(call, number, paths_of(place, key, item.id), job=place.directory(key)))
+            for number, item in enumerate(call.together.asks)
         ]
         launch = plan_together(call.together, key, place, [part.bootstrap for part in parts])
         handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
@@ -94,4 +95,12 @@ class _Job:
             ended = Ended(member.tracked, decided, resources, launch.directory, submitted.time, part.id)
             ends.add(part, ended, launch, member, partial(component_facts, job=whole))
         collected(self._target, self._launch, submitted, tracked.job, success=not ends.errors)
-        return ends.result((self._launch, whole))
+        results = PartsResults(
+            target=self._target,
+            context=self._call.context,
+            together=self._call.together,
+            launches=self._launch.members,
+            outputs=[member.tracked.record.outputs for member in job.members],
+            shared=tracked.record.outputs,
+        )
+        return ends.result((self._launch, whole), results)

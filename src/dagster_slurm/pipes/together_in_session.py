@@ -33,6 +33,7 @@ from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, ends, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, collected, where
 from dagster_slurm.pipes.parts import CallTogether, Ends, Part, failing, opened
+from dagster_slurm.pipes.parts_results import PartsResults
 
 #: in the run directory of a component that waits for no other
 _SHARED = "shared"
@@ -204,4 +205,11 @@ class _Units:
             ended_parts.add(part, ended, launch, member.unit if member.begun else None, facts)
             if submitted is not None:
                 collected(self.target, launch, submitted, ended.tracked.job, success=member.success)
-        return ended_parts.result()
+        results = PartsResults(
+            target=self.target,
+            context=self.call.context,
+            together=self.call.together,
+            launches=self.launches,
+            outputs=[member.tracked.record.outputs for member in self._members],
+        )
+        return ended_parts.result(results=results)

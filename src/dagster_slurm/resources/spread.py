@@ -93,6 +93,11 @@ class PartitionedRuns(ComputeSettings):
             step = of_step(context)
             keys, assets = _partitions_of(step)
             call = call_for(step, arguments, settings, target)
+            if call.ask.data is not None:
+                raise ConfigurationError(
+                    "data_base= does not work with run_partitions yet",
+                    hint="Leave it out for this asset, or run each partition by itself with compute.run.",
+                )
         except DagsterSlurmError as error:
             raise failure(error) from None
         return run_partitions(target, call, keys, assets, max_concurrent)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from dagster_slurm.core import partitions
@@ -18,7 +19,7 @@ from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.managers import HetJobComponent
-from dagster_slurm.pipes.gathered import assets_of
+from dagster_slurm.pipes.gathered import Assets, assets_of
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.parts import CallTogether
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
@@ -89,6 +90,7 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
     together = Together(
         asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period), in_session=session is not None
     )
+    together = _with_results(context, together, assets)
     if session is not None:
         _check_allocation(together, session.ask.resources)
     elif not target.local:
@@ -106,6 +108,32 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         forward_termination=settings.forward_termination,
         resource_keys=keys_of(context, settings),
     )
+
+
+def _with_results(context: Context, together: Together, assets: Assets) -> Together:
+    """Return the same, with each asset's folder written by the component that makes it, or by all that do."""
+    wanted = together.asks[0].ask.data
+    if wanted is None:
+        return together
+    made = Counter(key for keys in assets.values() for key in keys)
+    shared = replace(wanted.only(tuple(key.path) for key, many in made.items() if many > 1), inputs=(), shared=True)
+    asks = [
+        replace(
+            item,
+            ask=replace(
+                item.ask, data=wanted.only(tuple(key.path) for key in assets.get(item.id, ()) if made[key] == 1)
+            ),
+        )
+        for item in together.asks
+    ]
+    if shared.outputs and together.in_session:
+        context.log.warning(
+            f"Components of a session that make {shared.outputs[0].label!r} together have no folder for its result: "
+            "nobody but one job could say when it is complete. Let one of them make it (assets=)."
+        )
+        return replace(together, asks=asks)
+    tools = together.asks[0].ask.tools_python
+    return replace(together, asks=asks, data=shared if shared.outputs else None, tools_python=tools)
 
 
 def _ask(context: Context, given: Arguments, settings: Settings, target: Target, component: HetJobComponent) -> Any:
@@ -137,6 +165,7 @@ def _arguments(component: HetJobComponent, asked: Asked) -> Arguments:
         default_environment=asked.default_environment,
         force_env_push=config.force_env_push,
         poll_timeout=asked.poll_timeout,
+        fetch=component.fetch,
     )
 
 
