@@ -14,7 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # what a link names and is not there ends a strict build; what else it complains of, we look for
 if ! "$environment/bin/zensical" build --strict --clean >"$log" 2>&1 || grep -qiE 'warning|error' "$log"; then
-    cat "$log" >&2
+    sed "s/\x1b\[[0-9;]*m//g" "$log" >&2 # it colours each letter, also for a file
     exit 1
 fi
 echo "docs: $(find site -name index.html | wc -l) pages in site/index.html"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dagster_slurm.resources.clients import LocalPipesClient, SlurmPipesClient
     from dagster_slurm.resources.compute import ComputeResource
     from dagster_slurm.resources.modes import ExecutionMode
+    from dagster_slurm.resources.path_io import SlurmPathIOManager
     from dagster_slurm.resources.run_config import SlurmRunConfig
     from dagster_slurm.resources.session import SlurmSessionResource
     from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
@@ -40,6 +41,7 @@ _HOMES = {
     "RayLauncher": "launchers.ray",
     "Resources": "core.resources",
     "SSHConnectionResource": "resources.ssh",
+    "SlurmPathIOManager": "resources.path_io",
     "SlurmPipesClient": "resources.clients",
     "SlurmQueueConfig": "resources.slurm",
     "SlurmResource": "resources.slurm",
@@ -64,6 +66,7 @@ __all__ = [
     "RayLauncher",
     "Resources",
     "SSHConnectionResource",
+    "SlurmPathIOManager",
     "SlurmPipesClient",
     "SlurmQueueConfig",
     "SlurmResource",

@@ -15,7 +15,9 @@
     │   └── AgentUnavailable          logged in, but our program does not start there (no python3, odd shell)
     ├── RequestFailed                 the host was reached, but a request could not be carried out
     │   ├── EnvironmentNotBuilt       building the environment on the cluster failed
+    │   ├── ResultNotFetched          the job ended well, but what was to be fetched of its result did not come
     │   └── RemoteStorageError        folder missing or unwritable, disk or quota full
+    ├── ResultNotHere                 an upstream result does not lie where this asset runs
     ├── SubmissionRefused             Slurm will not take this job as it is
     │   ├── HeterogeneousJobRefused   ... nor any other heterogeneous job
     │   └── SubmissionDelayed         ... not now: a limit is reached or the controller does not answer
@@ -148,8 +150,18 @@ class EnvironmentNotBuilt(RequestFailed):
     """Building the environment on the cluster failed; nothing of it is left there."""
 
 
+class ResultNotFetched(RequestFailed):
+    """The job ended well, and what was to be fetched of its result did not come."""
+
+
 class RemoteStorageError(RequestFailed):
     """A folder on the host is missing or unwritable, or its disk or quota is full."""
+
+
+class ResultNotHere(DagsterSlurmError):
+    """An upstream result does not lie where this asset runs."""
+
+    allow_retries = False
 
 
 class SubmissionRefused(DagsterSlurmError):

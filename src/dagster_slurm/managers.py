@@ -31,6 +31,7 @@ class HetJobComponent:
         environment: its Python environment, as in :meth:`ComputeResource.run`.
         skip_payload_upload: nothing travels: the payload lies on the cluster.
         remote_payload_path: where it lies there.
+        fetch: small files of its result to bring to this machine, as in :meth:`ComputeResource.run`.
     """
 
     component_id: str
@@ -46,3 +47,4 @@ class HetJobComponent:
     environment: Named | None = None
     skip_payload_upload: bool | None = None
     remote_payload_path: str | None = None
+    fetch: Sequence[str] | None = None

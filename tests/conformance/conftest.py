@@ -18,6 +18,7 @@ __all__ = ["cluster", "make_cluster"]
 
 REAL = pytest.param("real", marks=pytest.mark.cluster)
 SESSION = pytest.param("session", marks=pytest.mark.cluster)
+TOGETHER = pytest.param("together", marks=[pytest.mark.cluster, pytest.mark.slow])
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ def acts(request: pytest.FixtureRequest, runtime: Path, tmp_path_factory: pytest
         begun.close()
 
 
-@pytest.fixture(params=["local", "faked", REAL, SESSION])
+@pytest.fixture(params=["local", "faked", REAL, SESSION, TOGETHER])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """Each row."""
     yield from _rig(request, tmp_path)
@@ -78,7 +79,7 @@ def cluster_ssh(request: pytest.FixtureRequest) -> Callable[..., SSHTransport]:
 
 
 def _rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    if request.param in ("real", "session"):
+    if request.param in ("real", "session", "together"):
         with getattr(rows, request.param)(request.getfixturevalue("cluster")) as rig:
             yield rig
     else:

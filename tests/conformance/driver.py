@@ -29,6 +29,7 @@ from dagster_slurm.errors import HostError, SubmissionDelayed
 from dagster_slurm.schedulers.scheduler import Scheduler
 from dagster_slurm.schedulers.slurm import Slurm
 from dagster_slurm.transport.stream import Transport
+from tests.conformance.together import followed, payload_of, whole_of
 
 #: how long a test waits for anything at all, in seconds
 PATIENCE = 60.0
@@ -89,6 +90,11 @@ class Played:
 
     @property
     def directory(self) -> Path:
+        return Path(payload_of(self.launch).directory)
+
+    @property
+    def run_directory(self) -> Path:
+        """Of the job."""
         return Path(self.launch.directory)
 
 
@@ -114,6 +120,12 @@ class Play:
 
     @property
     def directory(self) -> Path:
+        """Of the payload."""
+        return Path(payload_of(self.launch).directory)
+
+    @property
+    def run_directory(self) -> Path:
+        """Of the job."""
         return Path(self.launch.directory)
 
     @property
@@ -162,6 +174,11 @@ class Play:
         return self._error
 
     def _follow(self) -> Verdict:
+        if self.launch.members:
+            self.submitted = submit(self._host, self._rig.scheduler, self.launch, self.heard)
+            job = followed(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
+            self.following = job.members[0]
+            return job.verdicts(lambda: None)[1][0]
         if self._rig.session is None:
             self.submitted = submit(self._host, self._rig.scheduler, self.launch, self.heard)
             self.following = Following(self._host, self._rig.scheduler, self.launch, self.submitted, self.heard)
@@ -198,7 +215,7 @@ class Rig:
     """One row: where payloads run, and how one gets there.
 
     Args:
-        kind: ``local``, ``faked``, ``real`` or ``session``.
+        kind: ``local``, ``faked``, ``real``, ``session``, or ``together``: each is the first component of a job.
         transport: makes the way there; each process would have one of its own.
         scheduler: what is spoken there.
         base: the base folder.
@@ -290,7 +307,8 @@ class Rig:
             prelude=prelude,
             meter=("python3", "-I", "-S", f"{base}/store/{support().key}/bundled/meter.py") if metered else (),
         )
-        return Launch(spec, base, context, {support().key: support()} if metered else {}, keep=keep)
+        launch = Launch(spec, base, context, {support().key: support()} if metered else {}, keep=keep)
+        return whole_of(launch) if self.kind == "together" else launch
 
     def begin(self, *command: str, host: Host | None = None, **options: Any) -> Play:
         """Start a launch, see :meth:`launch`."""

@@ -21,7 +21,7 @@ def small_disk(rig: Rig) -> Generator[Path]:
         pytest.skip("needs root")
     folder = rig.shared / "small"
     folder.mkdir()
-    owner = pwd.getpwnam(rig.backstage.user).pw_uid if rig.kind in ("real", "session") else 0
+    owner = pwd.getpwnam(rig.backstage.user).pw_uid if rig.kind in ("real", "session", "together") else 0
     options = f"size=600k,uid={owner},mode=700"
     if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", folder], check=False).returncode:
         pytest.skip("may not mount")

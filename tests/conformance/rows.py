@@ -95,6 +95,14 @@ def session(
         yield rig
 
 
+@contextmanager
+def together(cluster: Cluster) -> Generator[Rig]:
+    """The real cluster, where each launch is the first component of a heterogeneous job."""
+    with real(cluster) as rig:
+        rig.kind = "together"
+        yield rig
+
+
 def hands_to_a_session(rig: Rig) -> None:
     """Let what a row of the real cluster runs be handed to a session, the same one for all processes at that place."""
     asked = {"nodes": 1, "cpus": 4, "mem": 1000, "time_limit": 10, **rig.asked}

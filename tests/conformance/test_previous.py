@@ -11,6 +11,7 @@ from dagster_slurm.engine.previous import Fate, fate
 from dagster_slurm.engine.submission import cancel
 from tests.conformance.driver import UNTIL_GO, Rig, until
 from tests.conformance.payloads import TRAPS
+from tests.conformance.together import payload_of
 
 
 def of(rig: Rig, launch: Launch) -> Fate:
@@ -34,7 +35,7 @@ def record(launch: Launch) -> str:
 
 def work(launch: Launch) -> list[str]:
     """Names in the payload's working directory."""
-    folder = rundir(launch) / "work"
+    folder = Path(payload_of(launch).directory) / "work"
     return os.listdir(folder) if folder.exists() else []  # noqa: PTH208
 
 

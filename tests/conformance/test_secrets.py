@@ -43,7 +43,7 @@ def command_lines() -> str:
 def what_slurm_tells(rig: Rig, play: Play) -> str:
     """All that a user can ask of a job, and all that was said to Slurm."""
     job = str(play.job)
-    if rig.kind in ("real", "session"):
+    if rig.kind in ("real", "session", "together"):
         asked = (["scontrol", "show", "job", "-dd", job], ["squeue", "-O", "ALL"], ["sacct", "-j", job, "-o", "ALL"])
         script = rig.backstage.run(["scontrol", "write", "batch_script", job, "-"]).stdout
         return script + "".join(rig.backstage.run(list(words)).stdout for words in asked)

@@ -33,7 +33,7 @@ def test_cancelled_by_us(rig: Rig) -> None:
     unit = f"{job}.0" if rig.session else str(job)
     assert cancel(rig.host, rig.scheduler, play.launch) == [unit]
     # of a step that was told to stop, accounting says what it made of it
-    saved_but_stopped(play.result(), "cancelled" if rig.kind in ("faked", "real") else "interrupted")
+    saved_but_stopped(play.result(), "cancelled" if rig.kind in ("faked", "real", "together") else "interrupted")
 
 
 def test_cancelled_by_others(slurm: Rig) -> None:

@@ -81,7 +81,7 @@ def task(rig: Rig, *command: str, key: tuple[str, str, str], **more: Any) -> Tas
     """A task for another process, at the same place."""
     words = list(command) if len(command) > 1 else ["bash", "-c", *command]
     place: dict[str, Any] = {}
-    if rig.kind in ("real", "session"):
+    if rig.kind in ("real", "session", "together"):
         place["cluster"] = rig.backstage.name
         place["session"] = rig.asked
     else:
@@ -92,9 +92,10 @@ def task(rig: Rig, *command: str, key: tuple[str, str, str], **more: Any) -> Tas
 
 
 def rig_for(asked: Task) -> Rig:
-    if asked.kind in ("real", "session"):
+    if asked.kind in ("real", "session", "together"):
         cluster = load(asked.cluster)
         rig = rows.real_rig(cluster, Path(asked.base), Path(asked.shared))
+        rig.kind = asked.kind
         if asked.kind == "session":
             rig.asked = asked.session
             rows.hands_to_a_session(rig)

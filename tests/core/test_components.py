@@ -21,6 +21,7 @@ from dagster_slurm.core.resources import Resources, limit_seconds
 from dagster_slurm.core.tracker import Tracked, advance
 from dagster_slurm.core.verdict import Verdict, decide
 from dagster_slurm.errors import ConfigurationError
+from dagster_slurm.launchers.components import SideBySide
 from dagster_slurm.schedulers.slurm import Slurm
 
 
@@ -65,6 +66,16 @@ class TestOrder:
     def test_an_unknown_name(self) -> None:
         with pytest.raises(ConfigurationError, match=r"'trian', which is no component[^$]*There are: prep, train"):
             check_order([component("prep"), component("train", "trian")])
+
+    def test_in_a_session_each_ones_time_counts_from_its_own_start(self) -> None:
+        components = [component("a", time_limit=20), component("b", "a", time_limit=10)]
+        check_order(components, one_start=False)
+        with pytest.raises(ConfigurationError, match="circle"):
+            check_order([component("a", "a")], one_start=False)
+
+    def test_a_grace_period_may_be_a_part_of_a_second(self) -> None:
+        text = "".join(SideBySide(components=[component("a")], grace=0.25).start("/x").files.values())
+        assert "GRACE=250\n" in text
 
     def test_a_diamond_is_no_circle(self) -> None:
         check_order([component("a"), component("b", "a"), component("c", "a"), component("d", "b", "c")])

@@ -151,7 +151,7 @@ def test_the_body_names_nothing_as_a_user_might() -> None:
     assert functions
     assert all(name.startswith("_ds_") for name in functions)
     heads = re.findall(r"(?m)^(\w+)=", head(rendered("full")))
-    assert len(heads) == 12
+    assert len(heads) == 13
     assert all(name.startswith("_ds_") for name in heads)
 
 

@@ -345,13 +345,6 @@ def test_what_no_partition_has_is_not_submitted(cluster_bench: Bench, parts: Par
     assert found.metadata["slurm/error"] == "ConfigurationError"
 
 
-def test_in_a_session_there_are_no_components_yet(bench: Bench, parts: Parts) -> None:
-    compute = ComputeResource(mode="slurm-session")
-    ran = bench.materialize(asset_of(parts.shell("prep", "true")), resources={"compute": compute})
-    assert 'mode="slurm-session" does not run components yet' in ran.failure.text
-    assert "slurm-hetjob" in ran.failure.metadata["slurm/what_to_do"]
-
-
 @pytest.mark.cluster
 def test_a_later_component_must_have_time_left(cluster_bench: Bench, parts: Parts) -> None:
     """Where nothing else is said, all have the queue's limit."""

@@ -9,13 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_slurm import BashLauncher, ComputeResource, Resources, SparkLauncher
+from dagster_slurm import BashLauncher, ComputeResource, Resources, SlurmSessionResource, SparkLauncher
 from dagster_slurm.environments.uv import UvEnvironment
 from dagster_slurm.managers import HetJobComponent
 from testcluster import Cluster
 from tests.dagster.conftest import BOTH, on
 from tests.dagster.support import Bench
-from tests.dagster.together import Parts, run
+from tests.dagster.test_heterogeneous import BAD
+from tests.dagster.together import Parts, failed, run
 from tests.launchers import environments
 from tests.launchers.conftest import PAYLOADS
 
@@ -155,3 +156,23 @@ def test_an_explicit_map_with_checks_and_one_that_fails(cluster: Cluster, cluste
     found = ran.instance.all_logs(ran.result.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     data = [entry.get_dagster_event().asset_check_evaluation_data for entry in found]
     assert sorted(item.asset_key.to_user_string() for item in data) == ["a", "b"]
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("mode", ["slurm", "slurm-hetjob", "slurm-session"])
+def test_bad_input_is_said_before_any_job_in_every_mode_of_a_cluster(
+    cluster: Cluster, cluster_bench: Bench, payloads: Any, mode: str
+) -> None:
+    session = SlurmSessionResource(cpus=2, mem="400M", time_limit=5)
+    compute = ComputeResource(mode=mode, slurm=on(cluster).slurm, session=session)
+    bench, jobs = Bench(cluster_bench.instance, compute, payloads), submitted(cluster)
+    for what, (components, arguments, told) in BAD.items():
+        wrong = Parts(payloads)
+        wrong.made = components  # pyright: ignore[reportAttributeAccessIssue] - as a user may
+        assert told in failed(bench, wrong, **arguments).text
+        assert submitted(cluster) <= jobs, what
+
+
+def submitted(cluster: Cluster) -> set[str]:
+    return set(cluster.run(["squeue", "-h", "--states=all", "-o", "%i"]).stdout.split())

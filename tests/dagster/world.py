@@ -13,6 +13,7 @@ from dagster_slurm import (
     ComputeResource,
     SlurmQueueConfig,
     SlurmResource,
+    SlurmSessionResource,
     SSHConnectionResource,
 )
 from dagster_slurm.managers import HetJobComponent
@@ -34,7 +35,7 @@ def run(context: dg.AssetExecutionContext, config: Plan) -> Any:
     )
 
 
-KEYS = {"local", "slurm", "slurm_keep"}
+KEYS = {"local", "slurm", "slurm_keep", "session"}
 
 
 @dg.asset(required_resource_keys=KEYS)
@@ -66,10 +67,12 @@ def pair(context: dg.AssetExecutionContext, config: Plan):
 def resources() -> dict[str, ComputeResource]:
     ssh = SSHConnectionResource.from_env() if os.environ.get("SLURM_EDGE_NODE_HOST") else None
     slurm = SlurmResource(ssh=ssh, queue=SlurmQueueConfig(partition="compute", mem="100M", time_limit="00:10:00"))
+    held = SlurmSessionResource(cpus=3, mem="600M", time_limit="00:10:00")
     return {
         "local": ComputeResource(mode="local"),
         "slurm": ComputeResource(mode="slurm", slurm=slurm),
         "slurm_keep": ComputeResource(mode="slurm", slurm=slurm, forward_termination=False),
+        "session": ComputeResource(mode="slurm-session", slurm=slurm, session=held),
     }
 
 

@@ -48,6 +48,11 @@ def prepared(site: Site, project: Path) -> PackedUv:
     return UvEnvironment(project=project, python="3.11").prepare(site)
 
 
+def folder_owner(site: Site) -> int:
+    """The account on the cluster, whose jobs are apart from those of others."""
+    return Path(site.base).stat().st_uid
+
+
 def built(environment: PackedUv) -> Path:
     return Path(environment.place())
 
@@ -116,7 +121,7 @@ def test_a_cancelled_build_is_said_and_the_next_run_mends_it(
         if "built in job" in text:
             number = text.split("built in job ")[1].split(maxsplit=1)[0]
             cluster.run(["scancel", number])
-            folder = Path(site.base) / "built" / ".jobs" / environment.key()
+            folder = Path(site.base) / "built" / ".jobs" / str(folder_owner(site)) / environment.key()
             note = json.loads((folder / "job.json").read_text())
             (folder / "job.json").write_text(json.dumps({**note, "seen": 0, "time": note["time"] - 60}))
 

@@ -12,7 +12,10 @@ from click.testing import CliRunner
 
 from dagster_slurm import ComputeResource
 from dagster_slurm.cli import main
+from tests.environments.test_conformance import conda, tools_on_path
 from tests.environments.test_in_assets import materialize, reported
+
+__all__ = ["conda", "tools_on_path"]
 
 DAY = 86400.0
 
@@ -95,3 +98,25 @@ def test_a_purged_one_can_be_pushed_again_after_gc(pushed: dict[str, str], base:
 def test_errors_are_sentences(base: Path, tmp_path: Path) -> None:
     result = run("push", "here", "--env-base", base, "--project", tmp_path / "nowhere", code=1)
     assert result.startswith("Error: there is no uv.lock")
+
+
+def test_a_pixi_project_is_pushed(tmp_path: Path, conda: Path, tools_on_path: Path) -> None:
+    base = tmp_path / "envs"
+    facts = json.loads(run("push", "here", "--env-base", base, "--project", conda, "--environment", "more"))
+    assert (facts["platform"], facts["python"]) == ("linux-64", f"{facts['path']}/env/bin/python")
+    assert (Path(facts["path"]) / "env" / "share" / "more.txt").read_text() == "more\n"
+    said = run("push", "here", "--env-base", base, "--environment", "more", "--python", "3.11", code=1)
+    assert "Leave those of one kind out" in said
+    said = run("push", "here", "--env-base", base, "--project", conda, "--environment", "nope", code=1)
+    assert "nope" in said
+
+
+def test_the_cluster_is_the_one_that_dagster_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM_EDGE_NODE_", "DAGSTER_SLURM_PROFILE"))]:
+        monkeypatch.delenv(name)
+    assert "it is not said which cluster is meant" in run("list", code=1)
+    profile = tmp_path / "site.yaml"
+    profile.write_text(f"slurm:\n  env_base: {tmp_path}/shared\n")
+    pushed = tmp_path / "shared" / "built" / "abc" / ".dagster-slurm"
+    pushed.mkdir(parents=True)
+    assert "1 environments" in run("list", "--profile", profile)

@@ -31,6 +31,7 @@ __all__ = ["slurm"]
 
 Tell = Callable[[str], None]
 Packed = PackedUv | PackedPixi
+BEGUN = ["begun"]
 STAND_IN = Path(__file__).parent / "conda"
 
 
@@ -242,6 +243,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(kind: Kind, tell: Tell, tmp_path
 def ensure_in_a_process(named: Environment, site: Site, results: Any) -> None:
     host, told = Host(LocalTransport(), Direct()), list[str]()
     made = named.prepare(replace(site, agent=host))
+    results.put(BEGUN)
     assert isinstance(made, Packed)
     made.ensure(told.append)
     host.close()
@@ -259,16 +261,18 @@ def test_two_at_once_build_once(kind: Kind) -> None:
     kind.prepared()
     results = multiprocessing.get_context("spawn").Queue()
     processes = [started(kind, results) for _ in range(2)]
-    told = [line for _ in processes for line in results.get(timeout=90)]
+    told = [line for _ in range(2 * len(processes)) for line in results.get(timeout=90)]
     for process in processes:
         process.join()
     assert sum("was built in" in line for line in told) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pause", [0.5, 0.9, 1.2, 1.6])
+@pytest.mark.parametrize("pause", [0.0, 0.1, 0.25, 0.5, 1.0])
 def test_killed_at_any_point_the_next_one_repairs(kind: Kind, tell: Tell, tmp_path: Path, pause: float) -> None:
-    process = started(kind, multiprocessing.get_context("spawn").Queue())
+    results = multiprocessing.get_context("spawn").Queue()
+    process = started(kind, results)
+    assert results.get(timeout=90) == BEGUN
     process.join(pause)
     process.kill()
     process.join()

@@ -132,7 +132,8 @@ def slurm(cluster: Cluster, runtime: Path, tmp_path: Path) -> SlurmResource:
     # /work and /tmp are not the cluster user's: all that it needs travels
     ssh = SSHConnectionResource(host=cluster.ssh_alias, config_file=str(cluster.ssh_config))
     queue = SlurmQueueConfig(cpus=1, mem="200M", time_limit=5)
-    return SlurmResource(ssh=ssh, queue=queue, remote_base=f"~/env-tests/{tmp_path.name}")
+    # a cluster that is kept has what earlier sessions left
+    return SlurmResource(ssh=ssh, queue=queue, remote_base=f"~/env-tests/{os.getpid()}-{tmp_path.name}")
 
 
 @pytest.mark.cluster

@@ -9,6 +9,7 @@ import pytest
 from dagster_slurm import ComputeResource
 from dagster_slurm.environments.prefix import Around, CommandPrefix, rendered
 from dagster_slurm.errors import ConfigurationError
+from tests.environments import image as images
 from tests.environments.test_in_assets import materialize, reported
 
 PLAIN = Around(run_dir="/b/runs/1", base_dir="/b")
@@ -67,16 +68,8 @@ def test_a_wrapper_beside_dagster(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("ch-run") is None, reason="no charliecloud here")
 def test_a_container_beside_dagster(tmp_path: Path) -> None:
-    image = tmp_path / "image"
-    for folder in "dev etc home mnt proc root run srv sys tmp usr var".split():
-        (image / folder).mkdir(parents=True)
-    for name in ("bin", "lib", "lib64", "sbin"):
-        (image / name).symlink_to(f"usr/{name}")
-    (image / "etc" / "passwd").touch()
-    (image / "etc" / "group").touch()
-    (image / "etc" / "hosts").touch()
-    (image / "etc" / "resolv.conf").touch()
-    environment = CommandPrefix.charliecloud(str(image), options=["--bind=/usr:/usr"], python="/usr/bin/python3")
+    image = images.make(tmp_path / "image")
+    environment = CommandPrefix.charliecloud(str(image), options=images.BINDS, python="/usr/bin/python3")
     # ch-run mounts the host's /tmp: the base lies elsewhere, and must be bound
     base = Path("/var/tmp") / tmp_path.name
     compute = ComputeResource(mode="local", local_environment="same", local_base=str(base))

@@ -272,3 +272,21 @@ def test_killed_in_the_middle_the_next_one_repairs(site: Site, project: Path, te
         os.utime(building, (0, 0))
     environment.ensure(tell)
     assert ask(environment, "import six; print(six.__version__)") == "1.16.0"
+
+
+def test_a_read_only_file_system_is_said(site: Site, warm: Path, project: Path, told: Told, tell: Tell) -> None:
+    prepare(site, project).ensure(tell)
+    bound = ["mount", "--bind", site.base, site.base]
+    if subprocess.run(bound, check=False).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", site.base], check=True)
+        told.clear()
+        prepare(site, project).ensure(tell)  # it serves all the same
+        assert told == []
+        with pytest.raises(DagsterSlurmError, match="Read-only file system") as caught:
+            prepare(site, project, groups=["more"]).ensure(tell)
+    finally:
+        subprocess.run(["umount", "-l", site.base], check=True)
+    assert site.base in str(caught.value)
+    assert "env_base" in str(caught.value)

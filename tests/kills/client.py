@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dagster_slurm.core.spec import LaunchKey
+from dagster_slurm.core.verdict import Verdict
 from dagster_slurm.engine.following import Following
 from dagster_slurm.engine.submission import cancel_others, submit
 from dagster_slurm.engine.unit_run import UnitRun
 from tests.conformance import taps
 from tests.conformance.driver import Heard, Rig
+from tests.conformance.together import followed
 from tests.conformance.worker import Task, rig_for
 from tests.kills import points
 
@@ -68,13 +71,19 @@ def run(errand: Errand) -> dict[str, Any]:
 def _to_the_end(rig: Rig, launch: Any, errand: Errand) -> dict[str, Any]:
     heard, host = Heard(), rig.host
     following: Following | UnitRun
-    if rig.session is None:
+    judge: Callable[[], Verdict]
+    if launch.members:
+        submitted = submit(host, rig.scheduler, launch, heard)
+        job = followed(host, rig.scheduler, launch, submitted, heard)
+        following, judge = job.members[0], lambda: job.verdicts(lambda: None)[1][0]
+    elif rig.session is None:
         submitted = submit(host, rig.scheduler, launch, heard)
         following = Following(host, rig.scheduler, launch, submitted, heard)
+        judge = following.verdict
     else:
         following = UnitRun(rig.session_of(host), host, rig.work(launch), heard)
-        submitted = following.hand_in()
-    verdict = following.verdict()
+        submitted, judge = following.hand_in(), following.verdict
+    verdict = judge()
     if errand.point == "before collected":
         points.die()
     host.notify("collected", dir=launch.directory, outcome="success" if verdict.success else "failure")

@@ -11,6 +11,7 @@ from typing import Any
 
 from dagster_slurm.core.spec import LaunchKey
 from tests.conformance.driver import Rig, until
+from tests.conformance.together import FIRST
 from tests.conformance.worker import task
 from tests.kills.client import Errand
 from tests.kills.nursery import Nursery, plain
@@ -52,7 +53,9 @@ class Life:
 
     @property
     def directory(self) -> Path:
-        return self.rig.base / "runs" / self.key.folder
+        """Of the payload."""
+        whole = self.rig.base / "runs" / self.key.folder
+        return whole / "components" / FIRST if self.rig.kind == "together" else whole
 
     def check(self, *, jobs: int | None = 1) -> None:
         """Exactly once.
@@ -79,7 +82,7 @@ class Life:
     def _check_jobs(self, jobs: int | None) -> None:
         until(lambda: not self._live(), 20)
         ids = self._ids()
-        assert str(self.answer["job"]) in ids
+        assert str(self.answer["job"]).partition("+")[0] in ids
         assert jobs is None or len(ids) == jobs, (ids, self.name)
 
     def _live(self) -> list[str]:
@@ -96,11 +99,13 @@ class Life:
             return [str(job.id) for job in self.rig.backstage.jobs_named(name)]
         if not self.rig.backstage.options.accounting:
             return self.rig.backstage.admin(["squeue", "-h", "--states=all", f"--name={name}", "-o", "%i"]).split()
-        return until_some(lambda: self.rig.backstage.admin(_sacct(name)).split())
+        rows = until_some(lambda: self.rig.backstage.admin(_sacct(name)).split())
+        # a heterogeneous job has a row for each component
+        return list(dict.fromkeys(row.partition("+")[0] for row in rows))
 
 
 def _sacct(name: str) -> list[str]:
-    return ["sacct", "-n", "-P", "-X", "-a", "-S", "now-1hour", f"--name={name}", "-o", "JobIDRaw"]
+    return ["sacct", "-n", "-P", "-X", "-a", "-S", "now-1hour", f"--name={name}", "-o", "JobID"]
 
 
 def until_some(look: Any, timeout: float = 20.0) -> Any:

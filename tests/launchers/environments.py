@@ -69,6 +69,10 @@ def ray() -> Path:
     return environment("ray", "ray==2.60.*")
 
 
+def older_ray() -> Path:
+    return environment("ray-255", "ray==2.55.*")
+
+
 def ray_with_dashboard() -> Path:
     return environment("ray-default", "ray[default]==2.60.*")
 

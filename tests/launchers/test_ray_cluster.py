@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from testcluster import Cluster
 from tests.launchers import environments, traces
 from tests.launchers.conftest import REAL, Stage, local_stage, real_stage
 
+#: nothing else here uses it
+PORT = 41811
 TWO = Resources(nodes=2, cpus=2, mem=2000)
 
 
@@ -47,7 +50,10 @@ def test_tasks_run_on_all_nodes(stage: Stage) -> None:
     assert len(outcome.metadata["nodes"]) == nodes
     assert outcome.metadata["cpus"] == 2 * nodes
     assert outcome.metadata["slurm/ray_version"].startswith("2.60")
-    assert outcome.metadata["slurm/ray_nodes"] == nodes
+    facts = {name: outcome.metadata[f"slurm/ray_{name}"] for name in ("nodes", "cpus", "gpus", "memory_gib")}
+    # of 2000 MiB on each node, seven tenths are for tasks and two for objects
+    assert facts == {"nodes": nodes, "cpus": 2 * nodes, "gpus": 0, "memory_gib": round(1800 * nodes / 1024, 2)}
+    assert outcome.metadata["slurm/ray_ready_seconds"] > 0
 
 
 @pytest.mark.cluster
@@ -89,6 +95,48 @@ def test_a_time_limit_leaves_nothing(slurm: Stage) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.slow
+def test_the_cluster_serves_a_payload_that_was_told_to_stop(
+    make_cluster: Callable[..., Cluster], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = make_cluster(kill_wait=30, accounting=False)
+    with real_stage(cluster, capsys, environments.ray()) as stage, traces.none_left(stage.base):
+        result = stage.begin("ray_tasks.py", RayLauncher(), TWO, what="save")
+        stage.wait_for("begun")
+        stage.cancel()
+        assert "was cancelled" in result().error
+        assert (stage.shared / "saved").read_text() == "81"
+
+
+@pytest.mark.slow
+def test_strangers_are_kept_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = local_stage(tmp_path, capsys, environments.ray())
+    outcome = stage.run("ray_tasks.py", RayLauncher(), Resources(cpus=1), what="strangers")
+    friend, stranger = outcome.metadata["strangers"]
+    assert '"ray_version": "2.60' in friend
+    assert "InvalidAuthToken" in stranger
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_ports_and_options_are_those_that_were_asked_for(slurm: Stage) -> None:
+    launcher = RayLauncher(
+        port_config={"port": PORT},
+        ray_start_args=('--resources={"special": 3}',),
+        object_store_memory_gb=0.1,
+        pre_start_commands=("export FROM_PRE_START=1",),
+        network_interface="lo",
+    )
+    outcome = slurm.run("ray_tasks.py", launcher, TWO)
+    assert outcome.failure is None, outcome.error
+    assert outcome.metadata["address"].endswith(f":{PORT}")
+    assert outcome.metadata["special"] == 6
+    assert outcome.metadata["store"] == 2 * int(0.1 * 1024) * 2**20
+    assert outcome.metadata["pre_start"] == ["1"]
+    assert len(outcome.metadata["nodes"]) == 2
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_missing_node_is_named(slurm: Stage) -> None:
     late = 'if [ "$SLURM_NODEID" = 1 ]; then sleep 60; fi'
     launcher = RayLauncher(head_startup_timeout=12, pre_start_commands=(late,))
@@ -105,10 +153,10 @@ def test_an_environment_without_ray_is_said_in_one_line(cluster: Cluster, capsys
     assert outcome.failure.error.exit_code == 66
 
 
-@pytest.fixture
-def existing() -> Iterator[str]:
+@contextlib.contextmanager
+def somebodys_head(environment: Path) -> Iterator[str]:
     """A Ray cluster that somebody else keeps, on this machine."""
-    program = environments.ray() / "bin/ray"
+    program = environment / "bin/ray"
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="ray-") as folder:
         options = ["--head", "--port=0", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--block"]
         limits = ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"]
@@ -125,12 +173,29 @@ def existing() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_an_existing_cluster_is_used(existing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_cluster_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = local_stage(tmp_path, capsys, environments.ray())
-    outcome = stage.run("ray_tasks.py", RayLauncher(ray_address=existing), Resources())
+    with somebodys_head(environments.ray()) as address:
+        outcome = stage.run("ray_tasks.py", RayLauncher(ray_address=address), Resources())
     assert outcome.failure is None, outcome.error
-    assert outcome.metadata["address"] == existing
+    assert outcome.metadata["address"] == address
     assert outcome.metadata["cpus"] == 2
+
+
+@pytest.mark.slow
+def test_an_existing_cluster_of_another_version_is_said_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = local_stage(tmp_path, capsys, environments.ray())
+    with somebodys_head(environments.older_ray()) as address:
+        outcome = stage.run("ray_tasks.py", RayLauncher(ray_address=address), Resources())
+    python = r"Python 3\.\d+\.\d+"
+    assert re.search(
+        rf"the cluster at {address} runs Ray 2\.55\.\d and {python}, "
+        rf"the payload's environment has Ray 2\.60\.\d and {python}",
+        outcome.error,
+    )
+    assert not (stage.shared / "begun").exists()
 
 
 @pytest.mark.slow

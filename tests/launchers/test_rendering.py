@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 import dagster_slurm
-from dagster_slurm import RayLauncher, Resources, SparkLauncher
+from dagster_slurm import BashLauncher, RayLauncher, Resources, SparkLauncher
 from dagster_slurm.core.record import parse
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers import settings
@@ -19,7 +21,7 @@ from dagster_slurm.launchers.launcher import Setting
 from dagster_slurm.launchers.share import Share, share_of
 from dagster_slurm.remote import ray_ready, spark_ready
 
-PROGRAMS = ("local_ranks.py", "node_address.py", "ray_ready.py", "spark_ready.py")
+PROGRAMS = ("local_ranks.py", "node_address.py", "ray_ready.py", "ray_start.py", "spark_ready.py")
 TWO = Setting(
     command=("python", "x.py"), resources=Resources(nodes=2, cpus=4, mem="10G", gpus_per_node=1), programs="/store/a"
 )
@@ -100,6 +102,7 @@ def test_the_launchers_ask_for_what_they_need() -> None:
         (RayLauncher(num_gpus_per_node=2), "num_gpus_per_node=2 exceeds"),
         (RayLauncher(object_store_memory_gb=20), "object_store_memory_gb=20 exceeds"),
         (SparkLauncher(executor_cores=8), "executor_cores=8 exceeds"),
+        (SparkLauncher(driver_memory="11g"), "driver_memory='11g' exceeds"),
         (SparkLauncher(executor_memory="8G"), "executor_memory='8G' exceeds"),
     ],
 )
@@ -113,16 +116,77 @@ def test_more_than_the_job_has_is_refused(launcher: Any, text: str) -> None:
     [
         (RayLauncher, {"num_cpus_per_node": 0}),
         (RayLauncher, {"head_startup_timeout": 0}),
+        (RayLauncher, {"head_startup_timeout": "60"}),
+        (RayLauncher, {"object_store_memory_gb": 0}),
         (RayLauncher, {"dashboard": "everywhere"}),
+        (RayLauncher, {"dashboard": 8265}),
+        (RayLauncher, {"port_config": {"prot": 6379}}),
+        (RayLauncher, {"port_config": {"port": "6379"}}),
+        (RayLauncher, {"port_config": {"min_worker_port": 70000}}),
+        (RayLauncher, {"ray_start_args": "--resources={}"}),
         (RayLauncher, {"ray_address": "ray://head:10001"}),
         (SparkLauncher, {"driver_memory": "much"}),
         (SparkLauncher, {"num_executors": -1}),
+        (SparkLauncher, {"grace_period": -1}),
+        (SparkLauncher, {"packages": "g:a:1"}),
+        (BashLauncher, {"tasks_per_node": 2, "srun_args": "--mpi=pmix"}),
         (SparkLauncher, {"conf": {"a": "b\nspark.authenticate false"}}),
     ],
 )
 def test_what_cannot_be_is_refused(kind: Any, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         kind(**arguments)
+
+
+def test_lists_are_as_good_as_tuples() -> None:
+    words: Any = ["--resources={}", "--verbose"]
+    found = values(RayLauncher(ray_start_args=words, pre_start_commands=words[:0]).start(TWO).files["launcher.sh"])
+    assert found["START_ARGS"] == "--resources={} --verbose"
+
+
+def test_a_port_of_the_dashboard_counts_for_the_tunnel_too() -> None:
+    found = values(RayLauncher(dashboard=True, port_config={"dashboard_port": 8300}).start(TWO).files["launcher.sh"])
+    assert (found["DASHBOARD_PORT"], found["PORTS"]) == ("8300", "")
+
+
+@pytest.mark.parametrize("kind", [RayLauncher, SparkLauncher])
+def test_nodes_may_name_their_own_address(kind: Any) -> None:
+    text = kind(node_ip_address_command="echo 10.0.0.7").start(TWO).files["launcher.sh"]
+    assert subprocess.run(["bash", "-c", text + "own_address"], capture_output=True, check=True).stdout == b"10.0.0.7\n"
+
+
+#: a Python that says what of Ray's it was to start
+SAYS = """#!/bin/bash
+case "$*" in *ray_start.py*) printf '%s\\n' "$@"; exit 1 ;; esac
+exec {python} "$@"
+"""
+
+
+@pytest.mark.parametrize(("rank", "head"), [(0, True), (1, False)])
+def test_the_heads_own_ports_are_the_heads_and_all_others_count_on_every_node(
+    rank: int, head: bool, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(SAYS.format(python=sys.executable))
+    python.chmod(0o755)
+    ports = {"port": 6379, "min_worker_port": 20000, "dashboard_agent_listen_port": 20001}
+    setting = replace(TWO, python=str(python), programs="")
+    text = RayLauncher(port_config=ports, node_ip_address_command="echo 127.0.0.1").start(setting).files["launcher.sh"]
+    (tmp_path / "launcher.sh").write_text(text)
+    for name in ("address", "stop"):
+        (tmp_path / name).touch()
+    variables = {"DAGSTER_SLURM_RUN_DIR": str(tmp_path), "STATE": str(tmp_path), "SLURM_PROCID": str(rank)}
+    script = Path(dagster_slurm.__file__).parent / "launchers/sh/node.sh"
+    subprocess.run(
+        ["bash", str(script), "ray"],
+        env={**os.environ, **variables, "DRIVER": str(os.getpid()), "DRIVER_NODE": "elsewhere", "GRACE": "1"},
+        check=False,
+    )
+    options = (tmp_path / f"ray-{rank}.log").read_text().splitlines()
+    assert ("--head" in options, "--port=6379" in options) == (head, head)
+    assert "--min-worker-port=20000" in options
+    # of two sayings Ray takes the last
+    assert [word for word in options if word.startswith("--dashboard-agent-listen-port")][-1].endswith("=20001")
 
 
 def test_missing_nodes_are_named(tmp_path: Path) -> None:
@@ -135,6 +199,15 @@ def test_missing_nodes_are_named(tmp_path: Path) -> None:
     assert text == "only 1 of 2 workers of the Spark cluster were up in time; missing: n2"
     (tmp_path / "step").write_text("12.3 n7,n8,\n")
     assert spark_ready.names_of_step(str(tmp_path)) == ray_ready.names_of_step(str(tmp_path)) == "n7,n8,"
+
+
+def test_another_ray_is_named() -> None:
+    ours = {"ray_version": "2.60.0", "python_version": "3.11.7"}
+    assert ray_ready.difference("a:1", {**ours, "git_commit": "x"}, ours) == ""
+    assert ray_ready.difference("a:1", {}, ours) == ""  # it does not tell
+    for theirs, said in (("2.55.1", "3.11.7"), ("2.60.0", "3.12.1")):
+        text = ray_ready.difference("a:1", {"ray_version": theirs, "python_version": said}, ours)
+        assert text.startswith(f"the cluster at a:1 runs Ray {theirs} and Python {said}, the payload's environment has")
 
 
 def test_the_record_takes_the_launchers_notes() -> None:

@@ -49,8 +49,9 @@ def test_tasks_run_on_all_nodes(stage: Stage) -> None:
     assert len(outcome.metadata["nodes"]) == nodes
     assert outcome.metadata["master"].startswith("spark://")
     assert outcome.metadata["secret_is_set"]
-    assert outcome.metadata["slurm/spark_workers"] == nodes
-    assert outcome.metadata["slurm/spark_cpus"] == 2 * nodes
+    facts = {name: outcome.metadata[f"slurm/spark_{name}"] for name in ("nodes", "workers", "cpus", "memory_gib")}
+    assert facts == {"nodes": nodes, "workers": nodes, "cpus": 2 * nodes, "memory_gib": round(1400 * nodes / 1024, 2)}
+    assert outcome.metadata["slurm/spark_ready_seconds"] > 0
     assert outcome.metadata["slurm/spark_version"].startswith("3.5")
 
 

@@ -64,7 +64,7 @@ def test_daemons_start_inside_a_container(slurm: Stage, launcher: ComputeLaunche
     outcome = slurm.run(payload, launcher, TWO, environment=prefix)
     assert outcome.failure is None, outcome.error
     assert len(outcome.metadata["nodes"]) == 2
-    daemons = [line for line in seen.read_text().splitlines() if "scripts start" in line or "spark-class" in line]
+    daemons = [line for line in seen.read_text().splitlines() if "ray_start.py" in line or "spark-class" in line]
     assert len(daemons) >= 2
 
 
@@ -161,8 +161,7 @@ def test_ray_over_ipv6(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.slow
 @pytest.mark.skipif(not ipv6(), reason="this machine has no IPv6")
 def test_spark_over_ipv6(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    # the shell's function that names a node's address; a network with IPv6 alone would lead there
-    launcher = SparkLauncher(pre_start_commands=("own_address() { echo " + ipv6() + "; }",))
+    launcher = SparkLauncher(node_ip_address_command=f"echo {ipv6()}")
     with real_stage(cluster, capsys, environments.spark()) as stage, traces.none_left(stage.base):
         outcome = stage.run("spark_jobs.py", launcher, TWO)
     assert outcome.failure is None, outcome.error

@@ -54,11 +54,11 @@ class Account:
         return path
 
 
-def create(shell: str, base: Path) -> Account:
-    """Make a user; his shell greets him whenever it starts."""
+def create(shell: str, base: Path, suffix: str = "") -> Account:
+    """Make a user; his shell greets him whenever it starts. The suffix tells users with the same shell apart."""
     program = shutil.which(shell)
     assert program is not None
-    account = Account(f"{PREFIX}{os.getpid()}-{shell}", base / f"home-{shell}", shell)
+    account = Account(f"{PREFIX}{os.getpid()}-{shell}{suffix}", base / f"home-{shell}{suffix}", shell)
     account.home.mkdir(mode=0o755)
     _patiently("useradd", "-M", "-d", str(account.home), "-s", program, account.name)
     secret = f"{account.name}:{PASSWORD}\n"

@@ -52,12 +52,24 @@ def opened(host: str | None, profile: str | None, base: str | None) -> Generator
         ConfigurationError: nobody says which.
     """
     settings, known = said(host, profile)
-    folder = base or known or Variables("SLURM_").text("DEPLOYMENT_BASE_PATH") or _BASE
-    target = to_target(settings, folder) if host != LOCAL else _local(base)
+    target = to_target(settings, base or _folder(known)) if host != LOCAL else _local(base)
     try:
         yield target
     finally:
         target.host.close()
+
+
+def environments(host: str | None, profile: str | None) -> str:
+    """Return the folder with environments, as a template that the cluster fills in.
+
+    Raises:
+        ConfigurationError: nobody says which cluster is meant.
+    """
+    if host == LOCAL:
+        return f"{default_local_base()}/envs"
+    named = profile or os.environ.get(profiles.VARIABLE, "").strip()
+    of_profile = profiles.read(named, _variable).get("env_base") if named and host is None else None
+    return str(of_profile or f"{_folder(said(host, profile)[1])}/envs")
 
 
 def said(host: str | None, profile: str | None) -> tuple[SSHSettings | None, str | None]:
@@ -92,6 +104,10 @@ def to_target(settings: SSHSettings | None, base: str) -> Target:
 def _local(base: str | None) -> Target:
     scheduler = Direct()
     return Target(Host(LocalTransport(), scheduler), scheduler, base or default_local_base())
+
+
+def _folder(known: str | None) -> str:
+    return known or Variables("SLURM_").text("DEPLOYMENT_BASE_PATH") or _BASE
 
 
 def _base(fields: dict[str, Any]) -> str | None:

@@ -73,6 +73,9 @@ class SlurmScriptComponent(ExecutableComponent):
     launcher: str | dict[str, Any] | None = Field(
         default=None, description='How it is started: "bash", "ray", "spark", or {ray: {num_gpus_per_node: 2}}.'
     )
+    fetch: list[str] | None = Field(
+        default=None, description='Small files of its result to bring back: ["metrics.json", "plots/*.png"].'
+    )
     retry: dict[str, Any] | None = Field(
         default=None,
         description="What is submitted again by itself: {max_retries: 2, on_timeout: continue}; see SlurmRetryPolicy.",
@@ -130,6 +133,7 @@ class SlurmScriptComponent(ExecutableComponent):
             environment=self.environment,
             launcher=None if self.launcher is None else launchers.named(self.launcher),
             extras=self.extras,
+            fetch=self.fetch,
             retry=None if self.retry is None else policy(self.retry),
         )
 

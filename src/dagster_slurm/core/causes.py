@@ -78,6 +78,8 @@ def _message(ended: Ended, exception: Mapping[str, Any] | None) -> str:
             return f"{blamed}the payload raised {_exception(exception)}"
         if _phase(ended) == "prelude":
             return f"{name}: the prelude failed with exit code {verdict.code} at: {text}"
+        if _phase(ended) == "result":
+            return f"{name} could not use its folder for results: {text}"
         if _phase(ended) in _BEFORE_THE_PAYLOAD:
             return f"{name} could not start the payload: {text}"
         code = "a failure" if verdict.code is None else f"exit code {verdict.code}"
@@ -105,6 +107,8 @@ def _hint(ended: Ended, exception: Mapping[str, Any] | None) -> str:
         return (
             "Run it again: the environment is built anew. Scratch file systems purge what nobody reads; see env_base."
         )
+    if _phase(ended) == "result":
+        return "What was there before is untouched. See the space and the rights there, or set data_base elsewhere."
     if cause == "exit_code" and not exception and code is not None:
         if code in _NOT_STARTED:
             return _NOT_STARTED[code]

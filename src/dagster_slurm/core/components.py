@@ -62,8 +62,12 @@ def check_ids(ids: Sequence[str]) -> None:
         seen[variable(name)] = name
 
 
-def check_order(components: Sequence[Component]) -> None:
+def check_order(components: Sequence[Component], *, one_start: bool = True) -> None:
     """Refuse what could never start, or would have no time left.
+
+    Args:
+        components: all of them.
+        one_start: time runs for all from the same moment.
 
     Raises:
         ConfigurationError: ``after`` names what is not there, or goes in a circle, or a component's time limit is over
@@ -78,7 +82,7 @@ def check_order(components: Sequence[Component]) -> None:
                     hint=f"There are: {', '.join(known)}.",
                 )
     _circles(known)
-    for component in components:
+    for component in components if one_start else ():
         for name in component.after:
             _covers(component, known[name])
 

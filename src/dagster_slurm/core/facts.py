@@ -39,6 +39,7 @@ def facts(ended: Ended) -> dict[str, Fact]:
         **_place(ended),
         **_time(ended),
         **_memory(ended),
+        **_outputs(ended),
         **_gpus(ended),
         "restarts": ended.tracked.record.restart,
         "usage": picture(samples, start.mem if start else 0) if samples else None,
@@ -103,6 +104,18 @@ def _time(ended: Ended) -> dict[str, Fact | None]:
         "cpu_efficiency": round(cpu / available, 3) if cpu is not None and available and start.cpus else None,
         "node_hours": round(elapsed * start.count / 3600, 5) if ended.tracked.asks else None,
         "gpu_hours": round(elapsed * start.gpus * start.count / 3600, 5) if start.gpus else None,
+    }
+
+
+def _outputs(ended: Ended) -> dict[str, Fact | None]:
+    """Return what there is of results: of one, its place; of several, how much they are together."""
+    outputs = ended.tracked.record.outputs
+    if not outputs:
+        return {}
+    return {
+        "output_path": outputs[0].path if len(outputs) == 1 else None,
+        "output_files": sum(output.files for output in outputs),
+        "output_bytes": sum(output.size for output in outputs),
     }
 
 

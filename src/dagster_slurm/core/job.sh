@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # The body of every batch script. What stands above it (rendered, quoted) sets:
 #   _ds_run_dir _ds_command[] _ds_meter[] _ds_path_first _ds_path_last _ds_warning _ds_sync _ds_kill_after
-#   _ds_prelude _ds_activate _ds_deactivate _ds_group
+#   _ds_prelude _ds_activate _ds_deactivate _ds_group _ds_data[]
 # The protocol: claim the run, say "start" in record.jsonl, run the payload in a process group of its own, forward signals
 # to it, say "exit". An incomplete line of the record does not count, so each is written at once.
 # Three processes:
@@ -61,25 +61,36 @@ _ds_write() {
 
 # ends the run: $1 exit code, $2 $3 $4 sizes of stdout, stderr and messages
 _ds_finish() {
-    signals=${_ds_signals# } signalled=false phase=payload text=
+    # from here on a signal finds nothing to stop, and a result is put in place whole
+    trap '' TERM INT HUP
+    code=$1 signals=${_ds_signals# } signalled=false phase=payload text=
     # shellcheck disable=SC2249
     case " $signals " in *" TERM "* | *" INT "* | *" HUP "*) signalled=true ;; esac
     # a shell's way to say that a signal ended something; codes above are the payload's own (255: sys.exit(-1))
     { [ "$1" -le 128 ] || [ "$1" -gt 192 ]; } || signalled=true
+    if [ "$code:$signalled" = 0:false ] && [ -e "data.$_ds_restart.sh" ]; then _ds_publish; fi
     if [ -e "early.$_ds_restart" ]; then
         { read -r phase && read -r text; } <"early.$_ds_restart"
     fi
     text=${text//\\/\\\\}
     printf -v fields '"code":%d,"signalled":%s,"signals":"%s","phase":"%s","text":"%s","sizes":{"stdout":%d,"stderr":%d,"messages":%d}' \
-        "$1" "$signalled" "$signals" "$phase" "${text//\"/\\\"}" "$2" "$3" "$4"
+        "$code" "$signalled" "$signals" "$phase" "${text//\"/\\\"}" "$2" "$3" "$4"
     _ds_write exit "$fields"
     rm -f "early.$_ds_restart" "stopped.$_ds_restart"
     # a job that was signalled may be requeued and needs its variables again
     [ "$signalled" = true ] || rm -f env.sh
     [ -z "$_ds_sync" ] || sync record.jsonl 2>/dev/null
+    [ ! -e "data.$_ds_restart.sh" ] || "${_ds_data[@]}" clear
     # until the waiter is gone: Slurm holds a step, of which a process is left, for a second more
     read -r -t 1 -u 9 -a said
-    exit "$1"
+    exit "$code"
+}
+
+# The payload ended well: its result takes the place of the one before, or the run has failed.
+_ds_publish() {
+    "${_ds_data[@]}" publish "$_ds_restart" "$_ds_umask" >"said.$_ds_restart" && return 0
+    code=74
+    { echo result && tr '\n' ' ' <"said.$_ds_restart" && echo; } >"early.$_ds_restart"
 }
 
 # Traps do as little as can be: they may run in the midst of anything.
@@ -129,11 +140,20 @@ _ds_provide_module() {
     done
 }
 
+# The folder that the payload writes into.
+_ds_make_output() {
+    command -v "${_ds_data[0]}" >/dev/null 2>&1 ||
+        _ds_give_up 66 result "${_ds_data[0]} was not found on $_ds_node; the data folder needs it"
+    "${_ds_data[@]}" begin "$_ds_restart" "$_ds_umask" >"said.$_ds_restart" ||
+        _ds_give_up 66 result "$(cat "said.$_ds_restart")"
+}
+
 _ds_run() {
     trap - TERM INT HUP
     [ -z "$_ds_warning" ] || trap : "$_ds_warning"
     umask "$_ds_umask"
     [ ! -e "stopped.$_ds_restart" ] || _ds_give_up
+    [ -z "${_ds_data[0]}" ] || _ds_make_output
     [ -z "$_ds_prelude" ] || _ds_provide_module
     trap '_ds_left $?' EXIT
     trap '_ds_line_failed $? $((LINENO - _ds_line))' ERR
@@ -145,6 +165,8 @@ _ds_run() {
     cd "$_ds_run_dir" || exit 66
     # shellcheck disable=SC1091
     . ./env.sh || _ds_give_up 66 environment "env.sh cannot be read"
+    # shellcheck disable=SC1090
+    [ ! -r "data.$_ds_restart.sh" ] || . "./data.$_ds_restart.sh"
     # srun inside the job hands the job's environment on, whatever --export said to sbatch
     export SLURM_EXPORT_ENV=ALL
     _ds_path=$_ds_path_first:$PYTHONPATH:$_ds_path_last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -94,6 +94,25 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Output:
+    """A result as it was put in place.
+
+    Args:
+        path: its folder.
+        name: the same, below the data folder.
+        files: how many files; 0: the payload wrote nothing, and what lies there is from before.
+        size: their bytes.
+        inode: of the folder: another one means that it was replaced since.
+    """
+
+    path: str
+    name: str
+    files: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True)
 class Samples:
     """What the payload and its children used over time, on the first node.
 
@@ -120,7 +139,13 @@ class Record:
     notes: tuple[Note, ...] = ()
     #: the allocations of sessions that have said that they have it
     queued: tuple[str, ...] = ()
+    results: tuple[tuple[int, tuple[Output, ...]], ...] = ()
     sampled: tuple[Samples, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The results that the latest start put in place."""
+        return next((outputs for restart, outputs in reversed(self.results) if restart == self.restart), ())
 
     @property
     def samples(self) -> Samples | None:
@@ -173,8 +198,15 @@ def parse(text: str) -> Record:
     usages: list[Usage] = []
     exits: list[Exit] = []
     notes: list[Note] = []
+    results: list[tuple[int, tuple[Output, ...]]] = []
     queued: list[str] = []
     sampled: list[Samples] = []
+    others: dict[str, Callable[[dict[str, Any]], None]] = {
+        "samples": lambda item: sampled.append(_samples(item)),
+        "note": lambda item: notes.append(_note(item)),
+        "result": lambda item: results.append(_result(item)),
+        "queued": lambda item: queued.append(str(item["job"])),
+    }
     for line in text.split("\n")[:-1]:
         try:
             item = cast("dict[str, Any]", json.loads(line))
@@ -185,21 +217,25 @@ def parse(text: str) -> Record:
                 usages.append(
                     Usage(int(item["restart"]), int(item["peak_kib"]), float(item["cpu"]), int(item["signal"]))
                 )
-            elif kind == "samples":
-                sampled.append(_samples(item))
             elif kind == "exit":
                 exits.append(_exit(item))
                 # a start on a node that only seemed lost may end after the next one has begun
                 latest = starts[-1].restart if starts else exits[-1].restart
                 if not exits[-1].signalled and exits[-1].restart >= latest:
                     break  # final: whatever is started after it is not this run
-            elif kind == "note":
-                notes.append(_note(item))
-            elif kind == "queued":
-                queued.append(str(item["job"]))
+            elif kind in others:
+                others[kind](item)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
-    return Record(tuple(starts), tuple(usages), tuple(exits), tuple(notes), tuple(queued), tuple(sampled))
+    return Record(
+        starts=tuple(starts),
+        usages=tuple(usages),
+        exits=tuple(exits),
+        notes=tuple(notes),
+        queued=tuple(queued),
+        results=tuple(results),
+        sampled=tuple(sampled),
+    )
 
 
 def _start(item: dict[str, Any]) -> Start:
@@ -229,6 +265,16 @@ def _note(item: dict[str, Any]) -> Note:
     facts = {str(name): value for name, value in item.get("facts", {}).items() if isinstance(value, (str, int, float))}
     texts = [str(item.get(name) or "") for name in ("fault", "stopped", "cause")]
     return Note(int(item["restart"]), texts[0], texts[1], texts[2], facts)
+
+
+def _result(item: dict[str, Any]) -> tuple[int, tuple[Output, ...]]:
+    return int(item["restart"]), tuple(_output(output) for output in item["outputs"])
+
+
+def _output(item: dict[str, Any]) -> Output:
+    return Output(
+        str(item["path"]), str(item["name"]), int(item["files"]), int(item["bytes"]), int(item.get("inode", 0))
+    )
 
 
 def _exit(item: dict[str, Any]) -> Exit:

@@ -92,6 +92,7 @@ def _variables(spec: RunSpec, kill_after: str) -> list[str]:
         f"_ds_kill_after={kill_after}",
         f"_ds_group={'' if spec.group is None else spec.group}",
         f"_ds_prelude={shlex.quote(chr(10).join(spec.prelude))}",
+        f"_ds_data=({shlex.join(spec.data)})",
         f"_ds_activate={shlex.quote(chr(10).join(spec.activate))}",
         f"_ds_deactivate={shlex.quote(chr(10).join(spec.deactivate))}",
     ]

@@ -21,7 +21,9 @@ _OURS = (
     "DAGSTER_SLURM_CONTINUATION",
     "DAGSTER_SLURM_DATA_BASE",
     "DAGSTER_SLURM_HET_GROUP",
+    "DAGSTER_SLURM_INPUTS",
     "DAGSTER_SLURM_JOB_ID",
+    "DAGSTER_SLURM_OUTPUTS",
     "DAGSTER_SLURM_PAYLOAD_DIR",
     "DAGSTER_SLURM_RESTART",
     "DAGSTER_SLURM_RUN_DIR",
@@ -31,6 +33,7 @@ _OURS = (
     "DAGSTER_SLURM_UNIT_MIB",
     "SLURM_EXPORT_ENV",
 )
+_OUR_PREFIXES = ("_ds_", "DAGSTER_SLURM_INPUT_", "DAGSTER_SLURM_OUTPUT_DIR")
 #: bash sets them and lets nobody else do so
 _BASHS = ("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID")
 
@@ -104,6 +107,7 @@ class RunSpec:
         activate: shell lines that activate the payload's environment.
         deactivate: shell lines that run when the payload has ended.
         meter: words put before the command, that say afterwards what it used; may be empty.
+        data: words of the program that keeps the results, as ``data.json`` of the run directory says; may be empty.
         sync: the run directory lies on a file system that holds written bytes back (NFS).
         blocks: what each component asks for, if the script is that of a heterogeneous job.
         group: which component of a heterogeneous job this is; None for any other run.
@@ -119,6 +123,7 @@ class RunSpec:
     activate: tuple[str, ...] = ()
     deactivate: tuple[str, ...] = ()
     meter: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     sync: bool = False
     blocks: tuple[Resources, ...] = ()
     group: int | None = None
@@ -137,7 +142,7 @@ def check_environment(variables: Mapping[str, str]) -> dict[str, str]:
             )
         if name in _BASHS:
             raise ConfigurationError(f"the environment variable {name} is bash's own", hint="Use another name.")
-        if name in _OURS or name.startswith("_ds_"):
+        if name in _OURS or name.startswith(_OUR_PREFIXES):
             raise ConfigurationError(f"the environment variable {name} is set by dagster-slurm", hint="Leave it out.")
         if "\0" in str(value):
             raise ConfigurationError(f"the value of the environment variable {name} has a NUL character")

@@ -14,18 +14,24 @@ from dagster_slurm.errors import (
     RequestFailed,
 )
 
+#: the setting that names the folder
+_BASE = "remote_base (for environments: env_base)"
 _STORAGE_HINTS = {
-    errno.ENOSPC: "Free some space there, or set remote_base to another file system.",
-    errno.EDQUOT: "Your quota there is used up: free some space, or set remote_base to another file system.",
-    errno.EACCES: "Set remote_base to a folder that you may write to, such as $SCRATCH/dagster-slurm.",
-    errno.EROFS: "That file system is read-only: set remote_base to another.",
-    errno.ENOENT: "Set remote_base to a folder that can be made there.",
-    errno.ENOTDIR: "A file is in the way: set remote_base to a folder.",
+    errno.ENOSPC: f"Free some space there, or set {_BASE} to another file system.",
+    errno.EDQUOT: f"Your quota there is used up: free some space, or set {_BASE} to another file system.",
+    errno.EACCES: f"Set {_BASE} to a folder that you may write to, such as $SCRATCH/dagster-slurm.",
+    errno.EROFS: f"That file system is read-only: set {_BASE} to another.",
+    errno.ENOENT: f"Set {_BASE} to a folder that can be made there.",
+    errno.ENOTDIR: f"A file is in the way: set {_BASE} to a folder.",
 }
 
 
 class LookupUnanswered(RequestFailed):
     """Whether a job exists is not known: the queue does not answer."""
+
+
+class FileGone(RequestFailed):
+    """A file that was there a moment ago is not, or cannot be read."""
 
 
 class SessionOver(RequestFailed):
@@ -49,8 +55,9 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
         return SessionOver(text) if kind == "session over" else LookupUnanswered(text)
     if kind == "storage":
         return _storage(facts, host)
-    if kind in ("build", "prelude"):
-        return _environment(kind, facts, host)
+    if kind in ("build", "prelude", "gone"):
+        gone = f"{facts.get('path')} on {host} cannot be read: {text}"
+        return FileGone(gone) if kind == "gone" else _environment(kind, facts, host)
     where = {"where": host}
     known: dict[str, tuple[str, str | None]] = {
         "no command": (
@@ -74,7 +81,7 @@ def error_for(facts: Mapping[str, Any], host: str) -> DagsterSlurmError:
 
 def _storage(facts: Mapping[str, Any], host: str) -> RemoteStorageError:
     path, number = facts.get("path"), facts.get("errno")
-    hint = _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
+    hint = facts.get("hint") or _STORAGE_HINTS.get(number or 0, "See the folder and its file system on that host.")
     where = f"{path} on {host}" if path else host
     return RemoteStorageError(f"{where} cannot be used: {facts.get('text')}", hint=hint)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dagster_slurm.core.data import Wanted
+from dagster_slurm.core.patterns import Pattern
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.spec import LaunchKey
 from dagster_slurm.environments.environment import Prepared
@@ -30,6 +32,10 @@ class Ask:
         force_environment: build it anew.
         upload: whether the payload's folder travels.
         keep: seconds to keep run directories, by outcome.
+        data: what it reads and writes in the folder for results; None: there is none.
+        fetch: what of its result is brought to this machine.
+        fetch_into: the folder here, with one below it for each run.
+        fetch_limit: bytes that may be brought.
         local: a process beside Dagster: nobody is asked for resources, launchers alone look at them.
     """
 
@@ -45,6 +51,10 @@ class Ask:
     keep: Mapping[str, float] | None = None
     local: bool = False
     force_environment: bool = False
+    data: Wanted | None = None
+    fetch: tuple[Pattern, ...] = ()
+    fetch_into: str = ""
+    fetch_limit: int = 0
 
 
 @dataclass(frozen=True)

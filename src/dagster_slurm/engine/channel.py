@@ -17,9 +17,10 @@ from dagster_slurm.transport.stream import Stream, Transport
 
 #: the agent's modules in the order in which they import each other
 _MODULES = tuple(
-    "frames commands rundir store cleaning pace follow queues direct "
-    "long_lock packages prelude pythons making archived built refused build_jobs housekeeping "
-    "environment_requests looking session_lines session_requests clusters cluster_requests requests agent".split()
+    "frames commands rundir store results cleaning pace follow queues direct "
+    "long_lock refused sharing packages prelude pythons members making archived built build_jobs housekeeping "
+    "environment_requests looking fetch_requests session_lines session_requests clusters cluster_requests "
+    "requests agent".split()
 )
 #: how much a login shell may print before our program begins, in bytes, and how long all that may take, in seconds
 _BANNER = 256 * 1024

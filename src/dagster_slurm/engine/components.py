@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dagster_slurm.core.components import Component, blocks, check_order, settled
+from dagster_slurm.core.data import ORDER, Wanted, order
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.ask import Ask, Place
@@ -47,18 +48,24 @@ class Together:
         asks: what its components are.
         on_failure: whether a component that fails ends the others.
         grace: seconds that the others have before.
+        data: results that several of them write; None: there are none.
+        tools_python: the target's Python for our own programs.
+        in_session: they are units of a session, not one job.
 
     Raises:
-        ConfigurationError: the components cannot form a job.
+        ConfigurationError: the components cannot run together.
     """
 
     asks: Sequence[ComponentAsk]
     on_failure: OnFailure = "cancel"
     grace: float = 10.0
+    data: Wanted | None = None
+    tools_python: str = "python3"
+    in_session: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at once what cannot work."""
-        check_order(self.components)
+        check_order(self.components, one_start=not self.in_session)
 
     @property
     def local(self) -> bool:
@@ -71,7 +78,7 @@ class Together:
         found = [
             Component(item.id, merge(item.ask.resources, item.ask.launcher.needs()), item.after) for item in self.asks
         ]
-        return settled(found)
+        return tuple(found) if self.in_session else settled(found)
 
 
 def paths_of(place: Place, key: LaunchKey, component_id: str) -> RunPaths:
@@ -104,12 +111,14 @@ def plan_together(together: Together, key: LaunchKey, place: Place, bootstraps: 
     bundles = {support().key: support(), programs.key: programs}
     for member in members:
         bundles.update(member.bundles)
+    shared = together.data
     spec = RunSpec(
         key=key,
         paths=RunPaths(place.directory(key)),
         command=started.command,
         resources=Resources(),
         blocks=blocks(components),
+        data=(together.tools_python, "-I", "-S", f"{place.stored(support().key)}/bundled/results.py") if shared else (),
         sync=place.late,
     )
     return Launch(
@@ -118,7 +127,7 @@ def plan_together(together: Together, key: LaunchKey, place: Place, bootstraps: 
         context=b"{}",
         bundles=bundles,
         keep=together.asks[0].ask.keep,
-        more=started.files,
+        more={**started.files, **({ORDER: order(shared, key, late=place.late)} if shared else {})},
         members=tuple(replace(member, more={**member.more, "step": ""}) for member in members),
         remarks=_remarks(together, components, members),
         force_environment=any(member.force_environment for member in members),

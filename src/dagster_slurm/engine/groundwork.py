@@ -50,6 +50,11 @@ class Groundwork:
         return self.place.stored(support().key)
 
     @property
+    def results(self) -> tuple[str, ...]:
+        """The words of the program that keeps the results."""
+        return (self.ask.tools_python, "-I", "-S", f"{self.tools}/bundled/results.py")
+
+    @property
     def bundles(self) -> dict[str, Bundle]:
         """What must lie in the store, by key."""
         found = (support(), self.programs) if self.programs.members else (support(),)

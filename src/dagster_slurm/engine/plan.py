@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
+from dagster_slurm.core import data
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import LaunchKey, RunPaths, RunSpec
 from dagster_slurm.engine.ask import Ask, Place
@@ -76,8 +78,8 @@ def plan(
         bundles={**ground.bundles, **{bundle.key: bundle for bundle in travels}},
         extra=tuple((item.bundle.key, item.into) for item in ask.extra_files),
         keep=ask.keep,
-        more=started.files,
-        remarks=started.remarks,
+        more={**started.files, **_order(ask, key, place, ground.paths)},
+        remarks=(*started.remarks, *(data.remarks(ask.data) if ask.data else ())),
         prepared=ask.prepared,
         force_environment=ask.force_environment,
     )
@@ -90,16 +92,24 @@ def _started(launcher: ComputeLauncher, setting: Setting, warm: Taken | None) ->
     return launcher.drive(replace(setting, resources=warm.driver), warm.connection, warm.facts)
 
 
+def _order(ask: Ask, key: LaunchKey, place: Place, paths: RunPaths) -> dict[str, str]:
+    """Return what the program that keeps the results is told."""
+    component = "" if paths.directory == place.directory(key) else PurePosixPath(paths.directory).name
+    return {data.ORDER: data.order(ask.data, key, component, late=place.late)} if ask.data else {}
+
+
 def _with_payload(
     spec: RunSpec, ground: Groundwork, code: str, bootstrap: Mapping[str, str], warm: Taken | None
 ) -> RunSpec:
     """Return the run with what only a payload needs."""
     ask, (_, behind) = ground.ask, spec.python_path
+    inputs = data.input_variables(ask.data) if ask.data else {}
     payload_dir = {"DAGSTER_SLURM_PAYLOAD_DIR": code} if code else {}
     return replace(
         spec,
-        environment={**payload_dir, **spec.environment, **bootstrap},
+        environment={**payload_dir, **spec.environment, **inputs, **bootstrap},
         python_path=(python_path(ask.payload, code), behind),
         meter=(ask.tools_python, "-I", "-S", f"{ground.tools}/bundled/meter.py"),
+        data=ground.results if ask.data else (),
         resources=spec.resources if warm is None or ask.local else warm.driver,
     )

@@ -50,6 +50,23 @@ def decided(asked: Resources, queue: Resources) -> list[str]:
     return [name for name in _DECIDED if getattr(asked, name) not in (None, getattr(queue, name))]
 
 
+def beyond(asked: Resources, allocation: Resources) -> str:
+    """Return what a unit asks for that its allocation can never give, for people; nothing if that is not known."""
+    nodes = int(asked.options.get("nodes") or asked.nodes or 1)
+    given_nodes = int(allocation.options.get("nodes") or allocation.nodes or 1)
+    if nodes > given_nodes:
+        return f"{nodes} nodes, and the session's allocation has {given_nodes}"
+    wanted, given = share_of(asked), share_of(allocation)
+    for what, want, have in (
+        ("CPUs", wanted.cpus, given.cpus),
+        ("MiB", wanted.memory, given.memory),
+        ("GPUs", wanted.gpus, given.gpus),
+    ):
+        if want and have is not None and want > have:
+            return f"{want} {what} on a node, and the session's allocation has {have}"
+    return ""
+
+
 def time_limit(value: str | int | None) -> int | None:
     """Return a time limit in seconds, as sbatch(1) understands it; None for none."""
     match = None if value is None else _TIME.match(str(value).strip())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shlex
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
@@ -12,20 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from dagster_slurm.environments import kept
+from dagster_slurm.environments.build_job import BuildInJob
 from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.lock_file import Locked
-from dagster_slurm.environments.progress import megabytes
+from dagster_slurm.environments.progress import busy, megabytes
 from dagster_slurm.environments.sending import Sender
 from dagster_slurm.errors import EnvironmentUnavailable
 from dagster_slurm.remote import long_lock, rundir
 
 _PATIENCE = 3600.0
 _ROUNDS = 4
-#: seconds between two looks at a build job
-_LOOK = 3.0
 #: our modules that compute nodes need: to unpack, and to build
 _ON_NODES = ("unpacking", "node_local")
-_IN_JOBS = ("rundir", "long_lock", "packages", "prelude", "making", "archived", "built", "build_in_job")
+_IN_JOBS = (
+    "rundir",
+    "long_lock",
+    "refused",
+    "sharing",
+    "packages",
+    "prelude",
+    "members",
+    "making",
+    "archived",
+    "built",
+    "build_in_job",
+)
 
 
 @contextmanager
@@ -98,26 +108,10 @@ def _manner(site: Site, packages: list[Locked]) -> dict[str, Any]:
 def _built(site: Site, order: Mapping[str, Any], about: str, tell: Tell) -> Mapping[str, Any]:
     """Have it built, by the agent or in a job; return what came of it."""
     if not order["compile"] or site.build_job is None:
-        return site.agent.request("build", base=site.base, order=dict(order), say=site.absent)[0]
-    job = site.build_job
-    asked: dict[str, Any] = {
-        "header": list(job.header),
-        "submit": list(job.submit),
-        "programs": sources(*_IN_JOBS),
-        "python": site.python,
-    }
-    answer, _ = site.agent.request("build_job", base=site.base, order=dict(order), say=site.absent, **asked)
-    said = ""
-    while "job" in answer:
-        text = f"Environment {about} is built in job {answer['job']} on {site.agent.name}: {answer['state']}."
-        if text != said:
-            tell(text)
-            said = text
-        time.sleep(_LOOK)
-        answer, _ = site.agent.request(
-            "build_status", base=site.base, key=order["key"], queue=list(job.queue), say=site.absent
-        )
-    return answer
+        with busy(tell, f"Building environment {about.split(maxsplit=1)[0]}"):
+            return site.agent.request("build", base=site.base, order=dict(order), say=site.absent)[0]
+    made = BuildInJob(site=site, job=site.build_job, about=about, programs=sources(*_IN_JOBS), tell=tell)
+    return made.built(order)
 
 
 def sources(*names: str) -> dict[str, str]:

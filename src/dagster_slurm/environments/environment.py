@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dagster_slurm.errors import HostError
+from dagster_slurm.errors import DagsterSlurmError, HostError
 
 #: hears what goes on, in sentences for people
 Tell = Callable[[str], None]
@@ -56,15 +56,19 @@ class BuildJob:
     """How environments are built in a Slurm job.
 
     Args:
-        header: the lines of its batch script that say what it asks for.
+        header: the lines of its batch script that say what it asks for, but for its name.
         submit: the command that submits ``job.sh`` of the current folder.
-        queue: the command that lists the user's jobs; its lines begin with id and state, with bars between.
+        queue: the command that lists the user's jobs; its lines begin with id and state and end with the name, with
+            bars between.
+        refusal: gives the error for a submit command that gave no job, from its words, exit code and command;
+            :class:`dagster_slurm.errors.SubmissionDelayed` where it is to be repeated.
         above: bytes of packages above which environments are built so; 0: all of them.
     """
 
     header: tuple[str, ...]
     submit: tuple[str, ...]
     queue: tuple[str, ...]
+    refusal: Callable[[str, int | None, Sequence[str]], DagsterSlurmError]
     above: int
 
 

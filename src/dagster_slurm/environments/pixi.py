@@ -12,6 +12,7 @@ from dagster_slurm.environments import kept, pixi_program, pixi_project, target_
 from dagster_slurm.environments.building import build, one_at_a_time, whereabouts
 from dagster_slurm.environments.environment import Activation, Site, Tell
 from dagster_slurm.environments.pixi_program import Pack
+from dagster_slurm.environments.progress import busy
 from dagster_slurm.errors import EnvironmentUnavailable
 
 #: changes when environments are unpacked in another way
@@ -84,7 +85,7 @@ class PixiEnvironment:
             looked = [place if place.is_dir() else place.parent for place in looked]
         else:
             looked = [folder for place in places for folder in (place, *place.parents)]
-        return pixi_project.find(looked)
+        return pixi_project.find(list(dict.fromkeys(looked)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +148,17 @@ class PackedPixi:
             return pack
         asked = self.asked
         tell(f"Packing the pixi environment {asked.name} for {self.platform}.")
-        if asked.pack_cmd:
-            pack = pixi_program.run_pack_command(asked.pack_cmd, self.folder)
-        else:
-            pixi_project.check_fresh(self.folder)
-            pack = pixi_program.pack(self.folder, asked.name, self.platform, self._files(asked.inject), unpack)
+        with busy(tell, f"Packing the pixi environment {asked.name}"):
+            pack = self._pack(unpack)
         kept.write("packs", key, pack.written())
         return pack
+
+    def _pack(self, unpack: Path | None) -> Pack:
+        asked = self.asked
+        if asked.pack_cmd:
+            return pixi_program.run_pack_command(asked.pack_cmd, self.folder)
+        pixi_project.check_fresh(self.folder)
+        return pixi_program.pack(self.folder, asked.name, self.platform, self._files(asked.inject), unpack)
 
     def _unpack_program(self) -> Path | None:
         """Return pixi-unpack for the cluster, if there is one here."""

@@ -1,9 +1,13 @@
-"""How far it is: a bar on a terminal, else sparse lines for a log."""
+"""How far it is: sparse lines for a log, and on a terminal a bar as well."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
 
 #: seconds between two lines
 _EVERY = 10.0
+#: the same for what has no measure
+_STILL = 30.0
 
 
 class Progress:
@@ -50,7 +56,6 @@ class Progress:
         self._sent += count
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._sent)
-            return
         now = time.monotonic()
         if now - self._told >= _EVERY:
             self._told = now
@@ -64,6 +69,30 @@ class Progress:
         self._done += 1
 
 
+@contextmanager
+def busy(tell: Tell, text: str) -> Generator[None]:
+    """Show that something goes on of which nobody knows how long it takes.
+
+    Args:
+        tell: takes a line now and then.
+        text: what it is, without a full stop.
+    """
+    ended, begun = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not ended.wait(_STILL):
+            tell(f"{text}: {time.monotonic() - begun:.0f} s so far.")
+
+    with contextlib.ExitStack() as stack:
+        if sys.stderr.isatty():
+            stack.enter_context(_spinner()).add_task(text, total=None)
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(ended.set)
+        yield
+
+
 def _bar() -> rich.progress.Progress:
     import rich.console  # noqa: PLC0415 - most processes never show a bar, and rich takes its time
     import rich.progress  # noqa: PLC0415
@@ -73,6 +102,19 @@ def _bar() -> rich.progress.Progress:
         rich.progress.BarColumn(),
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),
+        console=rich.console.Console(stderr=True),
+        transient=True,
+    )
+
+
+def _spinner() -> rich.progress.Progress:
+    import rich.console  # noqa: PLC0415 - see above
+    import rich.progress  # noqa: PLC0415
+
+    return rich.progress.Progress(
+        rich.progress.SpinnerColumn(),
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TimeElapsedColumn(),
         console=rich.console.Console(stderr=True),
         transient=True,
     )

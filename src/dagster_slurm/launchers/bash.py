@@ -13,7 +13,7 @@ from dagster_slurm.core.resources import Resources
 from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.launchers.launcher import ComputeLauncher, Setting, Started
 from dagster_slurm.launchers.programs import programs
-from dagster_slurm.launchers.settings import FILE, render, whole
+from dagster_slurm.launchers.settings import FILE, render, whole, words
 
 #: Pipes messages of all ranks but 0 go nowhere: as dagster_pipes encodes {"path": "/dev/null"}
 MUTED = base64.b64encode(zlib.compress(json.dumps({"path": "/dev/null"}).encode())).decode()
@@ -47,6 +47,7 @@ class BashLauncher(ComputeLauncher):
     def __post_init__(self) -> None:
         """Refuse at once what cannot work."""
         whole("tasks_per_node", self.tasks_per_node)
+        words(self, "srun_args")
         if self.torchrun and self.tasks_per_node is None:
             raise ConfigurationError("torchrun=True needs tasks_per_node", hint="Give the number of workers per node.")
 

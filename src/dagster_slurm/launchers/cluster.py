@@ -70,6 +70,11 @@ class ClusterLauncher(ComputeLauncher):
         return (*CLUSTER, f"{self.framework}.sh", f"{self.framework}_node.sh", f"{self.framework}_ready.py")
 
 
+def own_lines(pre_start: tuple[str, ...], address: str | None) -> dict[str, tuple[str, ...]]:
+    """Return the user's own shell lines that every cluster has, by the names of the functions that they become."""
+    return {"pre_start": pre_start, "own_address": (address,) if address else ()}
+
+
 def common(setting: Setting) -> dict[str, Value]:
     """Return the settings that every cluster has."""
     return {

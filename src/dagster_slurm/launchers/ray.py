@@ -11,15 +11,20 @@ from typing import ClassVar
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.warm import Shape
 from dagster_slurm.errors import ConfigurationError
-from dagster_slurm.launchers.cluster import ClusterLauncher, common
+from dagster_slurm.launchers.cluster import ClusterLauncher, common, own_lines
 from dagster_slurm.launchers.launcher import Setting, Started
 from dagster_slurm.launchers.programs import programs
-from dagster_slurm.launchers.settings import FILE, render, whole
+from dagster_slurm.launchers.settings import FILE, number, render, whole, words
 from dagster_slurm.launchers.share import share_of, within
 
 _MIB_PER_GB = 1024
 #: the head's own; that of Ray's client (ray://) serves other programs
 _ADDRESS = re.compile(r"[^/\s]+:\d+")
+#: where a dashboard listens
+_PAGE = re.compile(r"[^/\s]*:\d+")
+#: the options of `ray start` that are ports; which of them there are, differs between versions, and Ray itself says it
+_PORT = re.compile(r"([a-z]+[_-])*port")
+_PORTS = range(1 << 16)
 #: of a node's memory: for Ray's tasks, and for its object store; the rest is the daemons' and the driver's
 _TASKS_PART, _STORE_PART = 0.7, 0.2
 
@@ -47,7 +52,7 @@ class RayLauncher(ClusterLauncher):
             where the site's KillWait leaves less.
 
     Raises:
-        ConfigurationError: a number that cannot be.
+        ConfigurationError: a value that cannot be.
     """
 
     framework: ClassVar[str] = "ray"
@@ -68,11 +73,19 @@ class RayLauncher(ClusterLauncher):
         """Refuse at once what cannot work."""
         whole("num_gpus_per_node", self.num_gpus_per_node, 0)
         whole("num_cpus_per_node", self.num_cpus_per_node)
-        if self.head_startup_timeout <= 0 or self.grace_period < 0:
-            raise ConfigurationError("head_startup_timeout and grace_period are numbers of seconds above 0")
+        number("object_store_memory_gb", self.object_store_memory_gb)
+        number("head_startup_timeout", self.head_startup_timeout)
+        number("grace_period", self.grace_period, zero=True)
+        words(self, "ray_start_args", "pre_start_commands")
+        for name, port in self.port_config.items():
+            if not _PORT.fullmatch(name) or port not in _PORTS:
+                raise ConfigurationError(
+                    f"port_config: {name}={port!r} is no port of `ray start`",
+                    hint='Give numbers by the names of its options: {"port": 6379, "min_worker_port": 20000}.',
+                )
         if self.ray_address is not None and not _ADDRESS.fullmatch(self.ray_address):
             raise ConfigurationError(f"ray_address={self.ray_address!r} is no host:port", hint="Give the head's own.")
-        if isinstance(self.dashboard, str) and not self.dashboard.rpartition(":")[2].isdigit():
+        if str(self.dashboard) not in ("True", "False") and not _PAGE.fullmatch(str(self.dashboard)):
             raise ConfigurationError(
                 f"dashboard={self.dashboard!r} is no host:port", hint='For instance "0.0.0.0:8265".'
             )
@@ -99,7 +112,7 @@ class RayLauncher(ClusterLauncher):
 
     def programs(self) -> Mapping[str, Path]:
         """Send along what starts, watches and ends the cluster."""
-        return programs(*self._programs(), "ray_leftovers.py")
+        return programs(*self._programs(), "ray_start.py", "ray_leftovers.py")
 
     def start(self, setting: Setting) -> Started:
         """Return what starts the cluster and then the payload."""
@@ -116,17 +129,14 @@ class RayLauncher(ClusterLauncher):
                 or share.gpus,
                 **self._memory(share.memory if starts else None),
                 **self._dashboard(),
-                "PORTS": tuple(f"--{name.replace('_', '-')}={port}" for name, port in self.port_config.items()),
+                "PORTS": tuple(f"--{name}={port}" for name, port in self._ports().items() if name != "dashboard-port"),
                 "INTERFACE": self.network_interface,
                 "TIMEOUT": f"{self.head_startup_timeout:g}",
                 "START_ARGS": self.ray_start_args,
                 "EXISTING": self.ray_address,
                 "GRACE": f"{self.grace_period:g}",
             },
-            {
-                "pre_start": self.pre_start_commands,
-                "own_address": (self.node_ip_address_command,) if self.node_ip_address_command else (),
-            },
+            own_lines(self.pre_start_commands, self.node_ip_address_command),
         )
         return self._started(setting, {FILE: settings})
 
@@ -144,6 +154,10 @@ class RayLauncher(ClusterLauncher):
         tasks = min(int(memory * _TASKS_PART), memory - store_mib)
         return {"MEMORY": tasks, "STORE": store_mib}
 
+    def _ports(self) -> dict[str, int]:
+        return {name.replace("_", "-"): port for name, port in self.port_config.items()}
+
     def _dashboard(self) -> dict[str, str | bool]:
         host, _, port = self.dashboard.rpartition(":") if isinstance(self.dashboard, str) else ("", "", "")
+        port = port or str(self._ports().get("dashboard-port", ""))
         return {"DASHBOARD": bool(self.dashboard), "DASHBOARD_HOST": host or "127.0.0.1", "DASHBOARD_PORT": port}

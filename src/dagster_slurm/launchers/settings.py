@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from dagster_slurm.errors import ConfigurationError
 
@@ -34,6 +35,32 @@ def whole(name: str, value: object, least: int = 1) -> None:
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise ConfigurationError(f"{name}={value!r} is not a whole number", hint=f"Give {least} or more.")
+
+
+def number(name: str, value: object, *, zero: bool = False) -> None:
+    """Refuse what is no number above 0 (with ``zero``: or 0); None is none.
+
+    Raises:
+        ConfigurationError: so.
+    """
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and (value > 0 or (zero and value == 0))
+    if value is not None and not good:
+        raise ConfigurationError(f"{name}={value!r} is not a number above 0")
+
+
+def words(launcher: object, *names: str) -> None:
+    """Make tuples of a frozen launcher's lists; a single text in their place would be taken letter by letter.
+
+    Raises:
+        ConfigurationError: a field is neither a list nor a tuple of texts.
+    """
+    for name in names:
+        value: object = getattr(launcher, name)
+        if not isinstance(value, (list, tuple)) or not all(
+            isinstance(word, str) for word in cast("list[object]", value)
+        ):
+            raise ConfigurationError(f"{name}={value!r} is not a list of texts", hint=f"{name}=[...], one for each.")
+        object.__setattr__(launcher, name, tuple(cast("list[str]", value)))
 
 
 def _word(value: Value) -> str:

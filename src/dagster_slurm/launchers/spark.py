@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from dagster_slurm.core.resources import Resources, mebibytes
 from dagster_slurm.errors import ConfigurationError
-from dagster_slurm.launchers.cluster import ClusterLauncher, common
+from dagster_slurm.launchers.cluster import ClusterLauncher, common, own_lines
 from dagster_slurm.launchers.launcher import Setting, Started
 from dagster_slurm.launchers.programs import programs
-from dagster_slurm.launchers.settings import FILE, render, whole
+from dagster_slurm.launchers.settings import FILE, number, render, whole, words
 from dagster_slurm.launchers.share import share_of, within
 
 #: of a node's memory: for the worker's executors; the rest is the daemons', Python's and the driver's
@@ -36,6 +36,7 @@ class SparkLauncher(ClusterLauncher):
         conf: further Spark settings; secrets may be among them.
         packages: Maven coordinates (``spark.jars.packages``).
         network_interface: the interface whose address the nodes use: ``"ib0"``.
+        node_ip_address_command: shell command that prints a node's address, on each node.
         startup_timeout: seconds in which all workers must be up.
         pre_start_commands: shell lines before the daemons on each node.
         grace_period: seconds for which the cluster serves a payload that was told to stop (cancel, time limit); less
@@ -55,6 +56,7 @@ class SparkLauncher(ClusterLauncher):
     conf: Mapping[str, str] = field(default_factory=dict[str, str])
     packages: tuple[str, ...] = ()
     network_interface: str | None = None
+    node_ip_address_command: str | None = None
     startup_timeout: float = 120.0
     pre_start_commands: tuple[str, ...] = ()
     grace_period: float = 10.0
@@ -65,8 +67,9 @@ class SparkLauncher(ClusterLauncher):
         whole("num_executors", self.num_executors)
         for name in ("driver_memory", "executor_memory"):
             _mebibytes(name, getattr(self, name))
-        if self.startup_timeout <= 0 or self.grace_period < 0:
-            raise ConfigurationError("startup_timeout and grace_period are numbers of seconds above 0")
+        number("startup_timeout", self.startup_timeout)
+        number("grace_period", self.grace_period, zero=True)
+        words(self, "packages", "pre_start_commands")
         for name, value in self.conf.items():
             if not name.strip() or any(ord(letter) < 32 for letter in f"{name}{value}"):
                 raise ConfigurationError(f"conf: {name!r} cannot stand in spark-defaults.conf", hint="One line each.")
@@ -84,6 +87,7 @@ class SparkLauncher(ClusterLauncher):
         return SparkLauncher(
             spark_home=self.spark_home,
             network_interface=self.network_interface,
+            node_ip_address_command=self.node_ip_address_command,
             pre_start_commands=self.pre_start_commands,
         )
 
@@ -101,7 +105,7 @@ class SparkLauncher(ClusterLauncher):
                 **common(setting),
                 "CPUS": share.cpus,
                 "MEMORY": share.memory,
-                "DRIVER_MEMORY": _mebibytes("driver_memory", self.driver_memory),
+                "DRIVER_MEMORY": self._driver_memory(share.memory),
                 "EXECUTOR_MEMORY": self._executor_memory(share.memory if limited else None),
                 "EXECUTOR_CORES": None
                 if self.executor_cores is None
@@ -114,9 +118,19 @@ class SparkLauncher(ClusterLauncher):
                 "EXISTING": self.master_url,
                 "GRACE": f"{self.grace_period:g}",
             },
-            {"pre_start": self.pre_start_commands, "own_address": ()},
+            own_lines(self.pre_start_commands, self.node_ip_address_command),
         )
         return self._started(setting, {FILE: settings})
+
+    def _driver_memory(self, memory: int | None) -> int | None:
+        """MiB. The driver runs in the job whatever cluster it uses."""
+        wanted = _mebibytes("driver_memory", self.driver_memory)
+        if wanted is not None and memory is not None and wanted > memory:
+            raise ConfigurationError(
+                f"driver_memory={self.driver_memory!r} exceeds the job's memory on each node: {memory} MiB",
+                hint="Ask for more in resources=Resources(mem=...), or for a smaller driver.",
+            )
+        return wanted
 
     def _executor_memory(self, memory: int | None) -> int | None:
         """MiB. An executor larger than its worker would never start, and the payload would wait for ever."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, PayloadTooLarge
 from .bundle import Bundle, check_names
 from .collect import Limits, collect_folder
 from .look_up import PathLike, is_file, is_folder, look_up, near_matches
 
 #: what one folder may hold: more is not worth sending file by file
 LIMITS = Limits(files=20_000, size=100_000_000_000, counted=20_000)
+#: what all of a call may hold together, in bytes: more is data, which does not travel with a run
+MOST = 100_000_000
 
 
 class ExtraFiles(NamedTuple):
@@ -25,7 +27,11 @@ class ExtraFiles(NamedTuple):
 
 
 def extra_files(
-    given: Sequence[PathLike] | Mapping[str, PathLike], *, beside: Path | None, cwd: Path
+    given: Sequence[PathLike] | Mapping[str, PathLike],
+    *,
+    beside: Path | None,
+    cwd: Path,
+    instead: Callable[[Sequence[Path]], str] = lambda _: "",
 ) -> list[ExtraFiles]:
     """Find extra files and folders.
 
@@ -34,15 +40,24 @@ def extra_files(
             ``/`` is the folder to put a file into.
         beside: the folder of the file that defines the asset; relative paths are looked up there first.
         cwd: the working directory, looked at next.
+        instead: says how so many files are sent; called where they are too large.
 
     Raises:
+        PayloadTooLarge: they hold more than 100 MB together.
         ConfigurationError: a path is missing, or a destination lies outside the working directory or is taken.
     """
     taken: dict[str, Path] = {}
     found: list[ExtraFiles] = []
-    for destination, path in _pairs(given):
-        source = _find(path, beside, cwd)
-        into, files = _members(destination, source)
+    sources = [(destination, _find(path, beside, cwd)) for destination, path in _pairs(given)]
+    members = [(_members(destination, source), source) for destination, source in sources]
+    size = sum(file.stat().st_size for (_, files), _ in members for file in files.values())
+    if size > MOST:
+        raise PayloadTooLarge(
+            f"extra_files hold {size / 1e6:.1f} MB, and {MOST / 1e6:.0f} MB is the most that travels with a run",
+            details={"files": ", ".join(str(source) for _, source in sources)},
+            hint=instead([source for _, source in sources]) or None,
+        )
+    for (into, files), _ in members:
         for name, file in files.items():
             full = posixpath.normpath(posixpath.join(into, name))
             if full in taken:

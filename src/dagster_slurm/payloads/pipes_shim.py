@@ -18,6 +18,7 @@ def pipes_bundle() -> Bundle:
     sources["dagster_pipes.py"] = _REMOTE / "pipes_shim.py"
     sources["bundled/pipes_on_old_python.py"] = _REMOTE / "pipes_on_old_python.py"
     sources["bundled/meter.py"] = _REMOTE / "meter.py"
+    sources["bundled/results.py"] = _REMOTE / "results.py"
     return Bundle.from_files(sources)
 
 

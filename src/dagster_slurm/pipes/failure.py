@@ -53,7 +53,7 @@ def namespaced(facts: Mapping[str, Fact], component: str = "") -> dict[str, dg.M
 
 
 def _value(name: str, value: Fact) -> dg.MetadataValue:
-    if name == "run_directory":
+    if name in ("run_directory", "output_path"):
         return dg.PathMetadataValue(str(value))
     if name == "usage":
         return dg.MetadataValue.md(str(value))

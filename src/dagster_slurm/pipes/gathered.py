@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from dagster import (
@@ -26,6 +27,7 @@ from dagster_slurm.errors import ConfigurationError
 from dagster_slurm.pipes.completed import Result
 from dagster_slurm.pipes.failure import namespaced
 from dagster_slurm.pipes.handles import Context
+from dagster_slurm.pipes.outputs import Own
 
 #: asset keys by component; a component that is not in it has none of its own
 Assets = Mapping[str, tuple[AssetKey, ...]]
@@ -61,17 +63,30 @@ class CompletedComponents(PipesClientCompletedInvocation, tuple[Result, ...]):  
 
     Attributes:
         facts: what is known of each component, by its name.
+        fetched: the files that were brought to this machine, by component and name: ``"train/plot.png"``.
     """
 
     facts: Mapping[str, Mapping[str, Fact]]
+    fetched: Mapping[str, Path]
 
-    def __new__(cls, told: Sequence[Told], results: Sequence[Result]) -> CompletedComponents:  # noqa: ARG004 - for __init__
+    def __new__(
+        cls,
+        told: Sequence[Told],  # noqa: ARG004 - for __init__
+        results: Sequence[Result],
+        fetched: Mapping[str, Path],  # noqa: ARG004 - for __init__
+    ) -> CompletedComponents:
         """Make the tuple."""
         return super().__new__(cls, results)
 
-    def __init__(self, told: Sequence[Told], results: Sequence[Result]) -> None:  # noqa: ARG002 - see __new__
+    def __init__(
+        self,
+        told: Sequence[Told],
+        results: Sequence[Result],  # noqa: ARG002 - see __new__
+        fetched: Mapping[str, Path],
+    ) -> None:
         super().__init__(told[0].session, all_metadata(told))  # pyright: ignore[reportUnknownMemberType]
         self._told = tuple(told)
+        self.fetched = fetched
         self.facts = {item.id: item.facts for item in told}
 
     def __reduce__(self) -> tuple[type, tuple[tuple[Result, ...]]]:
@@ -106,7 +121,9 @@ def all_metadata(told: Sequence[Told]) -> dict[str, MetadataValue]:
     return {name: value for item in told for name, value in namespaced(item.facts, item.id).items()}
 
 
-def results_of(told: Sequence[Told], assets: Assets, keys: Sequence[AssetKey], *, several: bool) -> list[Result]:
+def results_of(
+    told: Sequence[Told], assets: Assets, keys: Sequence[AssetKey], own: Own, *, several: bool
+) -> list[Result]:
     """Return one result for each asset, and the checks.
 
     An asset that one component makes has that one's metadata as they are. One that several make (the only asset of a
@@ -116,15 +133,18 @@ def results_of(told: Sequence[Told], assets: Assets, keys: Sequence[AssetKey], *
         told: the components.
         assets: which component makes what.
         keys: the assets.
+        own: what is known of each asset alone.
         several: the step makes more than one.
     """
-    found: list[Result] = [_result_of(key, told, assets, several=several) for key in keys]
+    found: list[Result] = [_result_of(key, told, assets, own.get(key, {}), several=several) for key in keys]
     for item in told:
         found += [result for result in item.results() if isinstance(result, AssetCheckResult)]
     return found
 
 
-def _result_of(key: AssetKey, told: Sequence[Told], assets: Assets, *, several: bool) -> MaterializeResult[Any]:
+def _result_of(
+    key: AssetKey, told: Sequence[Told], assets: Assets, own: Mapping[str, MetadataValue], *, several: bool
+) -> MaterializeResult[Any]:
     makers = [item for item in told if key in assets.get(item.id, ())]
     alone = len(makers) == 1 and several
     metadata: dict[str, Any] = {}
@@ -136,6 +156,7 @@ def _result_of(key: AssetKey, told: Sequence[Told], assets: Assets, *, several: 
             metadata.update({name if alone else f"{item.id}/{name}": value for name, value in said.items()})
             version = result.data_version or version
     metadata.update(all_metadata([item for item in told if not assets.get(item.id)]))
+    metadata.update(own)
     return MaterializeResult(asset_key=key, metadata=metadata, data_version=version)
 
 

@@ -31,6 +31,12 @@ def run_is_cancelled(context: Context) -> bool:
     return bool(context.instance.all_logs(context.run_id, of_type=DagsterEventType.PIPELINE_CANCELING))
 
 
+def ends(context: Context, target: Target, *, forward: bool) -> bool:
+    """Whether an interruption ends what runs: the run is cancelled, or nobody could re-attach."""
+    kept = not (target.local or is_direct(context) or context.instance.is_ephemeral)
+    return forward and (run_is_cancelled(context) or not kept)
+
+
 def end_or_leave(context: Context, target: Target, launch: Launch, submitted: Submitted | None, forward: bool) -> None:
     """Do what an interruption means; return if it is to go on its way.
 
@@ -39,9 +45,8 @@ def end_or_leave(context: Context, target: Target, launch: Launch, submitted: Su
             would make Dagster run the step again, where it has a RetryPolicy.
     """
     by_user = run_is_cancelled(context)
-    kept = not (target.local or is_direct(context) or context.instance.is_ephemeral)
     job = submitted.id if submitted else ""
-    if forward and (by_user or not kept):
+    if ends(context, target, forward=forward):
         why = "the run was cancelled" if by_user else "this process was told to stop, and nobody could re-attach"
         raise JobCancelled(f"{why}: {cancelled(target, launch, job)}", hint=_AGAIN, details=_details(launch, job))
     if by_user:

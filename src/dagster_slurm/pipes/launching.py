@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from dagster_slurm.core.causes import job_error, kind_of
@@ -28,16 +29,20 @@ class Tailed(Protocol):
         ...
 
 
+Judge = Callable[[Place, LaunchKey], previous.Fate]
+
+
 def where(
-    target: Target, context: handles.Context, name: str, *, unread: bool = False
+    target: Target, context: handles.Context, name: str, *, unread: bool = False, fate: Judge | None = None
 ) -> tuple[Place, LaunchKey, handles.Earlier | None]:
     """Return where runs go, the launch to begin or to take up again, and for that where it was written down.
 
     Args:
         target: where.
         context: of the step.
-        name: of the call.
+        name: which call of it.
         unread: a launch that failed is taken up again, too, if nobody has read its end: somebody is to decide on that.
+        fate: says what became of an earlier launch that has no run directory of its own.
 
     Raises:
         JobCancelled: the run was cancelled meanwhile.
@@ -46,7 +51,8 @@ def where(
     earlier = handles.find(context, name)
     try:
         place = target.place(_say(context))
-        return (place, *_key(target, context, name, place, earlier, unread=unread))
+        fate = fate or partial(_fate, target, context, unread=unread)
+        return (place, *_key(context, name, place, earlier, fate))
     except INTERRUPTS:
         if not run_is_cancelled(context):
             raise
@@ -95,21 +101,21 @@ def error_of(launch: Launch, ended: Ended, log: str, exception: Mapping[str, Any
     return error
 
 
+def _fate(target: Target, context: handles.Context, place: Place, key: LaunchKey, *, unread: bool) -> previous.Fate:
+    directory = place.directory(key)
+    found = previous.fate(target.host, target.scheduler, directory, _say(context))
+    if found == "failed" and unread and previous.is_unread(target.host, directory):
+        return "going on"
+    return found
+
+
 def _key(
-    target: Target,
-    context: handles.Context,
-    name: str,
-    place: Place,
-    earlier: handles.Earlier | None,
-    *,
-    unread: bool,
+    context: handles.Context, name: str, place: Place, earlier: handles.Earlier | None, fate: Judge
 ) -> tuple[LaunchKey, handles.Earlier | None]:
     """A fresh directory is made only after a terminal failure was read in the old one."""
     if earlier is None:
         return handles.fresh(context, name), None
-    directory = place.directory(earlier.key)
-    failed = previous.fate(target.host, target.scheduler, directory, _say(context)) == "failed"
-    if failed and not (unread and previous.is_unread(target.host, directory)):
+    if fate(place, earlier.key) == "failed":
         return handles.fresh(context, name, earlier), None
     return earlier.key, earlier
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dagster import PipesSession
@@ -20,6 +21,8 @@ from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.failure import SlurmFailure, failure
 from dagster_slurm.pipes.gathered import Assets, CompletedComponents, Told, all_metadata, record, results_of
 from dagster_slurm.pipes.launching import Tailed, error_of, log_of
+from dagster_slurm.pipes.outputs import Own
+from dagster_slurm.pipes.parts_results import PartsResults, extras_of
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.telling import Telling
 
@@ -69,14 +72,25 @@ class Part:
 
 
 @contextlib.contextmanager
-def opened(call: CallTogether, number: int, paths: RunPaths) -> Generator[Part]:
-    """Open the Pipes session of a component."""
+def opened(
+    call: CallTogether, number: int, paths: RunPaths, *, job: str = "", spokesman: bool = False
+) -> Generator[Part]:
+    """Open the Pipes session of a component; the spokesman says what concerns all of them.
+
+    Args:
+        call: of all of them.
+        number: which one.
+        paths: where it lies.
+        job: the run directory of the job, if they are one.
+        spokesman: whether it says what concerns all of them.
+    """
     name = call.together.asks[number].id
     reader = RunMessageReader(paths.messages)
     own = [asset.to_escaped_user_string() for asset in call.assets.get(name, ())]
     injector = ContextFile(paths.context, call.context, own or None)
-    telling = Telling(call.context, reader, local=call.together.local, component=name)
-    with open_pipes_session(call.context, injector, reader, extras=dict(call.extras[number])) as session:
+    telling = Telling(call.context, reader, local=call.together.local, component=name, spokesman=spokesman)
+    extras = {**extras_of(call.together, number, paths.directory, job), **call.extras[number]}
+    with open_pipes_session(call.context, injector, reader, extras=extras) as session:
         yield Part(name, session, reader, injector, telling)
 
 
@@ -111,30 +125,35 @@ class Ends:
             self.errors.append((ended, error))
         self.told.append(Told(part.id, found, part.session, ended.verdict.success))
 
-    def result(self, whole: tuple[Launch, Ended] | None = None) -> CompletedComponents:
+    def result(
+        self, whole: tuple[Launch, Ended] | None = None, results: PartsResults | None = None
+    ) -> CompletedComponents:
         """Return the results of the step, or record what stands although it fails.
 
         Args:
             whole: the job that all components were in, if there was one.
+            results: what they left in the folder for results.
 
         Raises:
-            PartsFailed: a component did not succeed.
+            DagsterSlurmError: a component did not succeed, or what was to be fetched did not come.
         """
         assets = self.call.assets
         if self.errors:
-            self._record()
-            raise PartsFailed(self._error(whole), self.told)
+            self._record(results.own() if results else {})
+            raise _PartsFailed(self._error(whole), self.told)
         keys = list(dict.fromkeys(key for item in self.told for key in assets.get(item.id, ())))
-        return CompletedComponents(self.told, results_of(self.told, assets, keys, several=len(keys) > 1))
+        nothing: tuple[Own, Mapping[str, Path]] = ({}, {})
+        own, fetched = results.fetched() if results else nothing
+        return CompletedComponents(self.told, results_of(self.told, assets, keys, own, several=len(keys) > 1), fetched)
 
-    def _record(self) -> None:
+    def _record(self, own: Own) -> None:
         """Of several assets those stand whose components have all succeeded, although the step fails."""
         assets = self.call.assets
         lost = {key for item in self.told if not item.success for key in assets.get(item.id, ())}
         keys = list(dict.fromkeys(key for item in self.told for key in assets.get(item.id, ()) if key not in lost))
         if keys:
             well = [item for item in self.told if item.success]
-            record(self.call.context, results_of(well, assets, keys, several=True))
+            record(self.call.context, results_of(well, assets, keys, own, several=True))
 
     def _error(self, whole: tuple[Launch, Ended] | None) -> JobError:
         """The component that failed first is the error; the job's own end is, if it took all of them."""
@@ -151,11 +170,12 @@ class Ends:
         return error
 
 
-class PartsFailed(Exception):
+class _PartsFailed(DagsterSlurmError):
     """The error of the step, with what is known of all components."""
 
     def __init__(self, error: JobError, told: Sequence[Told]) -> None:
         super().__init__(error.message)
+        self.allow_retries = error.allow_retries
         self.error = error
         self.told = told
 
@@ -170,7 +190,7 @@ def failing() -> Generator[None]:
     error: SlurmFailure
     try:
         yield
-    except PartsFailed as failed:
+    except _PartsFailed as failed:
         error = failure(failed.error, dict(failed.error.facts), all_metadata(failed.told))
     except JobError as job_error:
         error = failure(job_error, dict(job_error.facts))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts
 
+from dagster_slurm.core import data
 from dagster_slurm.core.facts import Ended
 from dagster_slurm.core.spec import RunPaths
 from dagster_slurm.core.verdict import Verdict
@@ -21,8 +24,10 @@ from dagster_slurm.pipes.completed import CompletedRun
 from dagster_slurm.pipes.context_file import ContextFile
 from dagster_slurm.pipes.deadline import Deadline
 from dagster_slurm.pipes.failure import failure
+from dagster_slurm.pipes.fetched import bring, shown
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, error_of, log_of
+from dagster_slurm.pipes.outputs import merged, own_metadata, say_what_is_empty
 from dagster_slurm.pipes.planning import Planning
 from dagster_slurm.pipes.reader import RunMessageReader
 from dagster_slurm.pipes.series import Series
@@ -63,7 +68,7 @@ def _attempt(target: Target, call: Call, series: Series) -> CompletedRun:
     paths = RunPaths(series.place.directory(series.key))
     reader = RunMessageReader(paths.messages)
     injector = ContextFile(paths.context, call.context)
-    with open_pipes_session(call.context, injector, reader, extras=dict(call.extras)) as session:
+    with open_pipes_session(call.context, injector, reader, extras=_extras(call, paths)) as session:
         telling = Telling(call.context, reader, local=target.local)
         planning = Planning(
             target=target,
@@ -91,8 +96,19 @@ def _attempt(target: Target, call: Call, series: Series) -> CompletedRun:
             series.failed(launch, submitted, ended, error)
             raise error
         series.succeeded(launch, submitted, ended.tracked.job)
+        outputs = following.tracked.record.outputs
+        say_what_is_empty(call.context, call.ask.data, outputs)
+        fetched = bring(target, call.context, call.ask, launch, outputs)
+        pictures = shown(call.context, call.ask.data, fetched)
+        own = merged(own_metadata(call.ask.data, outputs, target.host.name), pictures)
         known = series.facts(ended)
-        return CompletedRun(session, known if target.local else {**known, **past.hint(call.context, known)})
+        known = known if target.local else {**known, **past.hint(call.context, known)}
+        return CompletedRun(session, known, own, fetched)
+
+
+def _extras(call: Call, paths: RunPaths) -> dict[str, Any]:
+    """What the user hands over, and where results are read and written."""
+    return {**(data.extras(call.ask.data, paths.directory) if call.ask.data else {}), **call.extras}
 
 
 def _to_the_end(

@@ -66,10 +66,13 @@ class Series:
         needs = self._policy.needs() if self._policy else None
         asked = ask.resources.over(needs) if needs else ask.resources
         variables = {"DAGSTER_SLURM_CONTINUATION": str(trail.continuation(self._tried))}
+        data = ask.data
         if self._policy and self._policy.continues:
             first = replace(self.key, attempt=self._tried[0].attempt) if self._tried else self.key
+            data = replace(data, since=first.attempt) if data else None
             variables["DAGSTER_SLURM_CHECKPOINT_DIR"] = f"{self.place.directory(first)}/{CHECKPOINT}"
-        return replace(ask, resources=trail.changed(asked, self._tried), environment={**ask.environment, **variables})
+        resources = trail.changed(asked, self._tried)
+        return replace(ask, resources=resources, environment={**ask.environment, **variables}, data=data)
 
     def prepared(self, launch: Launch) -> Launch:
         """Return the present launch with what later ones need of it."""

@@ -20,9 +20,18 @@ class Telling:
         reader: takes the Pipes messages.
         local: there is no queue to speak of.
         component: the name of a component. What concerns the job as a whole is said by the job.
+        spokesman: ... of which there is none: this component says it.
     """
 
-    def __init__(self, context: Context, reader: RunMessageReader | None, *, local: bool, component: str = "") -> None:
+    def __init__(
+        self,
+        context: Context,
+        reader: RunMessageReader | None,
+        *,
+        local: bool,
+        component: str = "",
+        spokesman: bool = False,
+    ) -> None:
         self._log = context.log
         self._reader = reader
         self._local = local
@@ -30,6 +39,7 @@ class Telling:
         #: called at each repetition of the submission; may raise
         self.on_delay: Callable[[], None] = lambda: None
         self._component = component
+        self._quiet = bool(component) and not spokesman
         self.echo = Echo(context.log.warning, f"[{component}] " if component else "")
 
     def output(self, stream: str, data: bytes) -> None:
@@ -57,7 +67,7 @@ class Telling:
                 if self._component:
                     name = f"Component {self._component} (job {start.job})"
                 self._log.info(f"{name} began{again} on {start.nodes or start.node}.")
-        elif self._component and not isinstance(event, Ended):
+        elif self._quiet and not isinstance(event, Ended):
             return  # the job says so
         elif isinstance(event, Waiting):
             expected = f", expected to start at {event.expected_start}" if event.expected_start else ""
@@ -78,7 +88,7 @@ class Telling:
 
     def absent(self, error: HostError | None) -> None:
         """Say once that the way to the host is barred, and when it is free again."""
-        if self._component:
+        if self._quiet:
             return
         if error is None:
             self._log.info("The host answers again.")

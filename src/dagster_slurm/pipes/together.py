@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 from dagster._utils.interrupts import capture_interrupts
@@ -13,9 +11,8 @@ from dagster._utils.interrupts import capture_interrupts
 from dagster_slurm.core.facts import Ended
 from dagster_slurm.core.idle import component_facts
 from dagster_slurm.core.verdict import Verdict
-from dagster_slurm.engine.abreast import Abreast, OneAtATime
 from dagster_slurm.engine.components import paths_of, plan_together
-from dagster_slurm.engine.following import Following
+from dagster_slurm.engine.job_of_components import JobOfComponents
 from dagster_slurm.engine.launch import Launch
 from dagster_slurm.engine.submission import Submitted, submit
 from dagster_slurm.engine.target import Target
@@ -26,6 +23,7 @@ from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.interruption import INTERRUPTS, end_or_leave, run_is_cancelled
 from dagster_slurm.pipes.launching import announce, collected, where
 from dagster_slurm.pipes.parts import CallTogether, Ends, Part, failing, opened
+from dagster_slurm.pipes.parts_results import PartsResults
 from dagster_slurm.pipes.telling import Telling
 
 
@@ -45,8 +43,8 @@ def _run(target: Target, call: CallTogether) -> CompletedComponents:
     place, key, taken_up = where(target, call.context, call.name)
     with contextlib.ExitStack() as stack:
         parts = [
-            stack.enter_context(opened(call, number, paths_of(place, key, call.together.asks[number].id)))
-            for number in range(len(call.extras))
+            stack.enter_context(opened(call, number, paths_of(place, key, item.id), job=place.directory(key)))
+            for number, item in enumerate(call.together.asks)
         ]
         launch = plan_together(call.together, key, place, [part.bootstrap for part in parts])
         handles.remember(call.context, key, launch.directory, target.host.name, taken_up)
@@ -63,71 +61,46 @@ class _Job:
         self._call = call
         self._launch = launch
         self._parts = parts
-        self._lock = threading.RLock()
         self._telling = Telling(call.context, None, local=target.local)
         self._deadline = Deadline(target, launch, self._telling, call.poll_timeout)
         self._telling.on_delay = self._deadline.check
 
     def to_the_end(self) -> CompletedComponents:
         submitted: Submitted | None = None
-        abreast: Abreast | None = None
+        host, scheduler = self._target.host, self._target.scheduler
         try:
-            submitted = submit(self._target.host, self._target.scheduler, self._launch, self._telling)
+            submitted = submit(host, scheduler, self._launch, self._telling)
             announce(self._call.context, self._target, submitted)
-            following = self._deadline.following = self._follow(submitted)
-            members = [self._follow_part(part, number, submitted) for number, part in enumerate(self._parts)]
-            abreast = Abreast(members)
-            ticking = _Ticking(self._deadline, abreast)
-            verdict = following.verdict(on_tick=ticking)
-            verdicts = abreast.verdicts(ticking)
+            sinks = [part.telling for part in self._parts]
+            job = JobOfComponents(host, scheduler, self._launch, submitted, sink=self._telling, sinks=sinks)
+            self._deadline.following = job.following
+            verdict, verdicts = job.verdicts(self._deadline.check)
         except INTERRUPTS:
             with capture_interrupts():  # a second signal must not keep us from cancelling
                 end_or_leave(
                     self._call.context, self._target, self._launch, submitted, forward=self._call.forward_termination
                 )
             raise
-        finally:
-            if abreast is not None:
-                abreast.abandon()
-        return self._judged(submitted, following, verdict, members, verdicts)
-
-    def _follow(self, submitted: Submitted) -> Following:
-        sink = OneAtATime(self._telling, self._lock)
-        return Following(self._target.host, self._target.scheduler, self._launch, submitted, sink)
-
-    def _follow_part(self, part: Part, number: int, submitted: Submitted) -> Following:
-        name = f"{submitted.id}+{number}" if len(self._parts) > 1 else submitted.id
-        own = replace(submitted, job={**submitted.job, "id": name})
-        sink = OneAtATime(part.telling, self._lock)
-        member = self._launch.members[number]
-        return Following(self._target.host, self._target.scheduler, member, own, sink, leader=self._launch.directory)
+        return self._judged(submitted, job, verdict, verdicts)
 
     def _judged(
-        self,
-        submitted: Submitted,
-        following: Following,
-        verdict: Verdict,
-        members: Sequence[Following],
-        verdicts: Sequence[Verdict],
+        self, submitted: Submitted, job: JobOfComponents, verdict: Verdict, verdicts: Sequence[Verdict]
     ) -> CompletedComponents:
-        whole = Ended(following.tracked, verdict, self._launch.spec.blocks[0], self._launch.directory, submitted.time)
+        tracked = job.following.tracked
+        whole = Ended(tracked, verdict, self._launch.spec.blocks[0], self._launch.directory, submitted.time)
         self._telling.echo.finish()
         ends = Ends(self._call)
-        for part, member, decided, launch in zip(self._parts, members, verdicts, self._launch.members, strict=True):
+        for part, member, decided, launch in zip(self._parts, job.members, verdicts, self._launch.members, strict=True):
             resources = launch.spec.resources
             ended = Ended(member.tracked, decided, resources, launch.directory, submitted.time, part.id)
             ends.add(part, ended, launch, member, partial(component_facts, job=whole))
-        collected(self._target, self._launch, submitted, following.tracked.job, success=not ends.errors)
-        return ends.result((self._launch, whole))
-
-
-@dataclass(frozen=True)
-class _Ticking:
-    """What is looked after at least once a second."""
-
-    deadline: Deadline
-    abreast: Abreast
-
-    def __call__(self) -> None:
-        self.deadline.check()
-        self.abreast.check()
+        collected(self._target, self._launch, submitted, tracked.job, success=not ends.errors)
+        results = PartsResults(
+            target=self._target,
+            context=self._call.context,
+            together=self._call.together,
+            launches=self._launch.members,
+            outputs=[member.tracked.record.outputs for member in job.members],
+            shared=tracked.record.outputs,
+        )
+        return ends.result((self._launch, whole), results)

@@ -8,6 +8,7 @@ import traceback
 from typing import Any, Dict
 
 from . import built, rundir
+from .refused import Refused
 
 ORDER, RESULT, NODE = "order.json", "result.json", "node"
 
@@ -24,6 +25,9 @@ def _result(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
         return {"ok": built.build(base, order)}
     except built.NotBuilt as error:
         return {"kind": "build", "text": str(error), "facts": error.facts}
+    except Refused as error:
+        facts = {name: value for name, value in error.answer.items() if name not in ("kind", "text")}
+        return {"kind": error.answer["kind"], "text": str(error), "facts": facts}
     except OSError as error:
         path = os.fsdecode(error.filename) if error.filename else None
         return {

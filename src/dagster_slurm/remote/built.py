@@ -12,7 +12,7 @@ import tempfile
 import time
 from typing import Any, ContextManager, Dict, List
 
-from . import archived, long_lock, making, packages, rundir
+from . import archived, long_lock, making, packages, rundir, sharing
 from .making import NotBuilt
 
 MARKS = ".dagster-slurm"
@@ -34,7 +34,7 @@ def is_ready(path: str, key: str, runs: str = "") -> bool:
     """Whether an environment is there and whole as far as we know; notes that runs below ``runs`` use it."""
     marks = os.path.join(path, MARKS)
     ready = os.path.join(marks, READY)
-    if rundir.read_text(ready).strip() != key:
+    if rundir.read_text(ready).strip() != key or not sharing.can_be_trusted(os.path.dirname(os.path.dirname(path))):
         return False
     if runs:
         with contextlib.suppress(OSError):  # somebody else's: theirs to note
@@ -67,13 +67,17 @@ def build(base: str, order: Dict[str, Any]) -> Dict[str, Any]:
 
     Raises:
         NotBuilt: a command failed.
+        Refused: the folder is not open to this account.
         OSError: disk or quota full, and the like.
         rundir.Locked: others have been building for very long.
     """
     path = os.path.join(folder(base), order["key"])
     begun = time.monotonic()
+    if not order.get("force") and is_ready(path, order["key"]):
+        return {"built": False, "seconds": 0.0}
+    sharing.check(base, to_write=True)
     for needed in (folder(base), os.path.join(base, "tools")):
-        rundir.make_private(needed)
+        sharing.make_folder(base, needed)
     with building(base):
         if not order.get("force") and is_ready(path, order["key"]):
             return {"built": False, "seconds": 0.0}
@@ -125,13 +129,15 @@ def _make(base: str, temporary: str, path: str, order: Dict[str, Any]) -> None:
     if order.get("format") == "archive":
         os.mkdir(made, 0o700)
         total = archived.make(base, made, order)
-        _mark(made, order, total)
+        _mark(base, made, order, total)
         _publish(made, path)
     elif order["kind"] == "pixi":
         _make_in_place(base, path, order)
     else:
-        making.with_uv(base, made, order, os.path.join(base, "cache"))
-        _mark(made, order)
+        cache = making.cache(base)
+        sharing.make_folder(base, os.path.dirname(cache))
+        making.with_uv(base, made, order, cache)
+        _mark(base, made, order)
         _publish(made, path)
 
 
@@ -142,13 +148,13 @@ def _make_in_place(base: str, path: str, order: Dict[str, Any]) -> None:
     os.mkdir(path, 0o700)
     try:
         making.with_pixi(base, path, order)
-        _mark(path, order)
+        _mark(base, path, order)
     except BaseException:  # also an interrupt: no half environment
         remove_tree(path)
         raise
 
 
-def _mark(made: str, order: Dict[str, Any], packed: int = 0) -> None:
+def _mark(base: str, made: str, order: Dict[str, Any], packed: int = 0) -> None:
     """Note what lies in it; ``packed``: the number of files within its archive."""
     names: List[str] = []
     size = 0
@@ -159,14 +165,22 @@ def _mark(made: str, order: Dict[str, Any], packed: int = 0) -> None:
             file = os.path.join(place, name)
             size += os.lstat(file).st_size
             names.append(os.path.relpath(file, made))
+    sharing.open_tree(base, made)
     marks = os.path.join(made, MARKS)
-    os.mkdir(marks, 0o700)
+    # a job that finds it damaged says so there, and a run that it uses it
+    sharing.make_folder(base, marks)
+    sharing.create_file(base, os.path.join(marks, BASES))
     listing = "".join(name + "\n" for name in sorted(names) if "\n" not in name)
-    rundir.write_whole(os.path.join(marks, FILES), listing.encode("utf-8", "surrogateescape"))
+    _write(base, os.path.join(marks, FILES), listing.encode("utf-8", "surrogateescape"))
     about = dict(order.get("about", {}), key=order["key"], python=order["python"], files=len(names), bytes=size)
     about.update(packages=len(order["packages"]), built=round(time.time(), 3), packed=packed)
-    rundir.write_whole(os.path.join(marks, ABOUT), json.dumps(about, sort_keys=True).encode())
-    rundir.write_whole(os.path.join(marks, READY), order["key"].encode() + b"\n")
+    _write(base, os.path.join(marks, ABOUT), json.dumps(about, sort_keys=True).encode())
+    _write(base, os.path.join(marks, READY), order["key"].encode() + b"\n")
+
+
+def _write(base: str, path: str, content: bytes) -> None:
+    rundir.write_whole(path, content)
+    sharing.open_file(base, path)
 
 
 def about(path: str) -> Dict[str, Any]:

@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import Callable, Dict, Iterator, List, Optional
 
-from . import rundir, store
+from . import results, rundir, store
 
 COLLECTED = "collected.json"
 #: the folder of a run directory in which later jobs find what this one saved
@@ -53,6 +53,7 @@ def sweep(base: str, keep: Dict[str, float], spare: Callable[[str], bool] = lamb
     for directory in expired(base, keep):
         if spare(directory):
             continue
+        results.forget(directory)
         shutil.rmtree(directory, ignore_errors=True)
         removed.append(directory)
         _remove_if_empty(os.path.dirname(directory))

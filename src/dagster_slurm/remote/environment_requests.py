@@ -2,9 +2,9 @@
 
 from typing import Any, Dict, List
 
-from . import build_jobs, built, housekeeping, packages, pythons
+from . import build_jobs, built, housekeeping, packages, pythons, sharing
 from .commands import Commands
-from .refused import Refused, check_base
+from .refused import Refused
 
 Head = Dict[str, Any]
 
@@ -27,7 +27,7 @@ class EnvironmentRequests:
 
     def pythons(self, head: Head) -> Dict[str, Any]:
         """Say which Pythons a job would find."""
-        check_base(head["base"])
+        sharing.check(head["base"], to_write=False)
         try:
             return {"pythons": pythons.find(head["base"], head["names"], head["prelude"])}
         except pythons.Unusable as error:
@@ -35,8 +35,11 @@ class EnvironmentRequests:
 
     def packages(self, head: Head) -> Dict[str, Any]:
         """Say which packages are missing, and how much of each is there."""
-        check_base(head["base"])
-        return {"missing": packages.missing(head["base"], head["wanted"])}
+        sharing.check(head["base"], to_write=False)
+        missing = packages.missing(head["base"], head["wanted"])
+        if missing:
+            sharing.check(head["base"], to_write=True)
+        return {"missing": missing}
 
     def seal(self, head: Head) -> Dict[str, Any]:
         """Check packages that have arrived."""

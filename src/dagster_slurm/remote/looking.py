@@ -46,7 +46,7 @@ class LookingRequests:
         ``all``: also those that were collected. ``most``: how many. ``queue``: whether there is one to ask; unless
         ``fresh``, its look is the one that all agents of this user share.
         """
-        pace = _Pace()
+        pace = Pace()
         places: List[Tuple[float, str]] = []
         for directory in cleaning.run_directories(head["base"]):
             pace.step()
@@ -92,19 +92,20 @@ class LookingRequests:
         return {"code": result.code, "out": result.out, "err": result.err}
 
 
-class _Pace:
+class Pace:
     """Keeps a long look at many files slow."""
 
     def __init__(self) -> None:
         self._left = _AT_ONCE
 
     def step(self, operations: int = 1) -> None:
+        """Wait as long as so many file operations must take."""
         self._left -= operations
         if self._left < 0:
             time.sleep(operations / _PER_SECOND)
 
 
-def _about(directory: str, pace: _Pace) -> Dict[str, Any]:
+def _about(directory: str, pace: Pace) -> Dict[str, Any]:
     pace.step(5)
     found = rundir.evidence(directory)
     return dict(found, dir=directory, name=_job_name(directory), collected=cleaning.outcome(directory))

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from typing import Any, Dict, List
 
-from . import packages, prelude, rundir
+from . import members, packages, prelude, rundir, sharing
 
 _TIMEOUT = 3600.0
 #: a guest on a login node: two workers, nothing compiled, nothing fetched
@@ -85,9 +85,14 @@ def _as_archive(base: str, archive: str, order: Dict[str, Any]) -> None:
 def _named(base: str, sha: str, name: str) -> str:
     """Return a folder with a package under its file name. It stays: uv unpacks once per path, and links from there."""
     place = os.path.join(base, "wheels", sha)
-    rundir.make_private(place)
-    with contextlib.suppress(FileExistsError):
-        os.symlink(os.path.join("..", "..", "packages", sha), os.path.join(place, name))
+    link = os.path.join(place, name)
+    if not os.path.lexists(link):
+        escaping = members.leading_out(packages.path(base, sha))
+        if escaping:
+            raise NotBuilt("the wheel %s is refused, since its member %s" % (name, escaping), [], 1, "")
+        sharing.make_folder(base, place)
+        with contextlib.suppress(FileExistsError):
+            os.symlink(os.path.join("..", "..", "packages", sha), link)
     return place
 
 
@@ -103,6 +108,11 @@ def _run(order: Dict[str, Any], argv: List[str], variables: Dict[str, str]) -> N
 
 def _last_line(log: str) -> str:
     return log.rsplit("\n", maxsplit=1)[-1].strip(" ╰▶─│├")
+
+
+def cache(base: str) -> str:
+    """Return where uv keeps unpacked wheels, which environments are linked to; each account has its own."""
+    return os.path.join(base, "cache", str(os.getuid())) if sharing.is_common(base) else os.path.join(base, "cache")
 
 
 def forget_tools(base: str, damaged: List[str]) -> None:
@@ -126,4 +136,5 @@ def _tool(base: str, tool: List[Any], program: str) -> str:
         else:
             with open(source, "rb") as file:
                 rundir.write_whole(target, file.read(), 0o700)
+        sharing.open_file(base, target)
     return target

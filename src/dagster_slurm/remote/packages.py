@@ -11,7 +11,7 @@ import re
 import time
 from typing import Any, Dict, List
 
-from . import rundir
+from . import sharing
 
 _SHA = re.compile(r"[0-9a-f]{64}\Z")
 _PART = ".part."
@@ -101,8 +101,9 @@ class Arriving:
 
     def _file(self, base: str, part: str) -> int:
         if part not in self._open:
-            rundir.make_private(_folder(base))
-            self._open[part] = os.open(part, os.O_WRONLY | os.O_CREAT, 0o600)
+            sharing.make_folder(base, _folder(base))
+            sharing.create_file(base, part)
+            self._open[part] = os.open(part, os.O_WRONLY)
         return self._open[part]
 
     def _close(self, part: str) -> None:

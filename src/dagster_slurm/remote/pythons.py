@@ -1,5 +1,6 @@
 """Which Pythons a job would find here: name, version and platform of each, asked from itself."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ import subprocess
 import time
 from typing import Any, Dict, List
 
-from . import prelude, rundir
+from . import prelude, rundir, sharing
 
 #: how long an answer is believed while the programs stay as they are, in seconds
 _BELIEVED = 6 * 3600.0
@@ -50,7 +51,7 @@ def find(base: str, names: List[str], lines: List[str]) -> List[Dict[str, Any]]:
     Raises:
         Unusable: the prelude fails.
     """
-    asked = hashlib.sha256(json.dumps([_FORMAT, names, lines]).encode()).hexdigest()
+    asked = hashlib.sha256(json.dumps([_FORMAT, os.getuid(), names, lines]).encode()).hexdigest()
     note = os.path.join(base, "pythons", asked[:32] + ".json")
     known = _remembered(note)
     if known is not None:
@@ -62,8 +63,9 @@ def find(base: str, names: List[str], lines: List[str]) -> List[Dict[str, Any]]:
     if done.code == prelude.PRELUDE_FAILED:
         raise Unusable(done.err.strip()[-2000:])
     found = _parsed(done.out)
-    rundir.make_private(os.path.dirname(note))
-    rundir.write_whole(note, json.dumps({"found": found, "stamps": _stamps(found)}).encode())
+    with contextlib.suppress(PermissionError):  # a folder of others: it is asked again next time
+        sharing.make_folder(base, os.path.dirname(note))
+        rundir.write_whole(note, json.dumps({"found": found, "stamps": _stamps(found)}).encode())
     return found
 
 

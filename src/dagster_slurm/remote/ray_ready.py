@@ -33,7 +33,8 @@ def main(words: List[str]) -> int:
         address = asked.existing or _address(asked.state, deadline)
         _connects(address, deadline)
         state = _global_state(address)
-        _check_versions(address, ray.__version__, deadline)
+        if asked.existing:
+            _check_versions(address, ray.__version__, deadline)
         nodes = _nodes(state, asked, deadline)
     except NotReady as error:
         sys.stderr.write("%s\n" % error)
@@ -88,14 +89,22 @@ def _check_versions(address: str, version: str, deadline: float) -> None:
             time.sleep(_PAUSE)
             continue
         break
-    cluster: Dict[str, str] = json.loads(found) if found else {}
-    theirs = cluster.get("ray_version", version), cluster.get("python_version", platform.python_version())
-    ours = version, platform.python_version()
-    if theirs != ours:
-        raise NotReady(
-            "the cluster at %s runs Ray %s and Python %s, the payload's environment has Ray %s and Python %s"
-            % (address, *theirs, *ours)
-        )
+    ours = {"ray_version": version, "python_version": platform.python_version()}
+    sentence = difference(address, json.loads(found) if found else {}, ours)
+    if sentence:
+        raise NotReady(sentence)
+
+
+def difference(address: str, theirs: Dict[str, str], ours: Dict[str, str]) -> str:
+    """Return what is to be said if a cluster has other versions; what it does not tell is taken as equal."""
+    theirs = {name: theirs.get(name, ours[name]) for name in ours}
+    if theirs == ours:
+        return ""
+    return (
+        "the cluster at %s runs Ray %s and Python %s, the payload's environment has Ray %s and Python %s: "
+        "use the same versions in both"
+        % (address, theirs["ray_version"], theirs["python_version"], ours["ray_version"], ours["python_version"])
+    )
 
 
 def _nodes(state: Any, asked: Any, deadline: float) -> List[Dict[str, Any]]:

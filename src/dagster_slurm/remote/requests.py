@@ -15,6 +15,7 @@ from .cluster_requests import CLUSTER_REQUESTS, ClusterRequests
 from .commands import Commands, clean_environment
 from .direct import Direct
 from .environment_requests import ENVIRONMENT_REQUESTS, EnvironmentRequests, lacking_environments
+from .fetch_requests import FETCH_REQUESTS, FetchRequests
 from .looking import LOOKING_REQUESTS, LookingRequests
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
@@ -25,12 +26,12 @@ _LOCK_WAIT = 150.0
 Head = Dict[str, Any]
 #: the methods below that may be asked for
 _OWN = ("hello", "submit", "inspect", "status", "cancel", "cancel_others", "tail")
-REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS + CLUSTER_REQUESTS
+REQUESTS = _OWN + ENVIRONMENT_REQUESTS + LOOKING_REQUESTS + SESSION_REQUESTS + CLUSTER_REQUESTS + FETCH_REQUESTS
 #: a variable in a folder's name that os.path.expandvars left as it was
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-class Requests(EnvironmentRequests, LookingRequests, SessionRequests, ClusterRequests):
+class Requests(EnvironmentRequests, LookingRequests, SessionRequests, ClusterRequests, FetchRequests):
     """The requests that are answered once, each in a thread of a small pool."""
 
     def __init__(self, commands: Commands, queues: Queues) -> None:

@@ -43,6 +43,8 @@ class Arguments:
     default_environment: Named | None
     force_env_push: bool
     poll_timeout: float | None
+    resume_output: bool = False
+    fetch: Sequence[str] | None = None
     retry: SlurmRetryPolicy | None = None
 
     def __post_init__(self) -> None:

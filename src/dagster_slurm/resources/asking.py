@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from dagster_slurm.core.data import BASE
+from dagster_slurm.core.patterns import patterns
 from dagster_slurm.core.resources import Resources, merge
 from dagster_slurm.core.spec import check_environment
 from dagster_slurm.core.warm import check_tolerance
@@ -24,9 +26,12 @@ from dagster_slurm.payloads.resolve import command_on_target, resolve
 from dagster_slurm.pipes.call import Call
 from dagster_slurm.pipes.handles import Context, call_name, is_direct
 from dagster_slurm.resources.arguments import Arguments, PathLike
+from dagster_slurm.resources.data import data_base, sending, wanted
+from dagster_slurm.resources.environment import default_local_base
 from dagster_slurm.resources.metadata import Said, from_metadata
+from dagster_slurm.resources.session import SlurmSessionResource
 from dagster_slurm.resources.slurm import SlurmQueueConfig, SlurmResource
-from dagster_slurm.resources.surroundings import PixiSettings, Saying, Surroundings, expanded
+from dagster_slurm.resources.surroundings import PixiSettings, Saying, Surroundings
 
 
 class Settings(PixiSettings, Protocol):
@@ -34,6 +39,10 @@ class Settings(PixiSettings, Protocol):
 
     slurm: SlurmResource | None
     local_environment: str
+    data_base: str | None
+    local_base: str | None
+    fetch_limit: int
+    session: SlurmSessionResource | None
     pre_deployed_env_path: str | None
     default_skip_payload_upload: bool
     forward_termination: bool
@@ -60,7 +69,7 @@ def call_for(context: Context, arguments: Arguments, settings: Settings, target:
         poll_timeout=arguments.poll_timeout,
         forward_termination=settings.forward_termination,
         retry=arguments.retry,
-        resource_keys=_keys_of(context, settings),
+        resource_keys=keys_of(context, settings),
         reuse=reuse,
     )
 
@@ -97,6 +106,7 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
     )
     if target.session is not None:
         _tell_what_is_decided(context, merge(arguments.resources, said.resources), queue)
+    found = wanted(context, target, data_base(settings, target), resume=arguments.resume_output)
     return Ask(
         payload=payload,
         launcher=arguments.launcher,
@@ -104,12 +114,18 @@ def ask_for(context: Context, arguments: Arguments, settings: Settings, target: 
         prepared=surroundings.prepare(),
         force_environment=arguments.force_env_push,
         tools_python=sys.executable if target.local else slurm.remote_python if slurm else "python3",
-        environment={**_data_base(slurm, target), **check_environment(arguments.extra_env)},
-        extra_files=tuple(extra_files(arguments.extra_files, beside=beside, cwd=cwd)),
+        environment={**({BASE: found.root} if found else {}), **check_environment(arguments.extra_env)},
+        extra_files=tuple(
+            extra_files(arguments.extra_files, beside=beside, cwd=cwd, instead=sending(settings, target))
+        ),
         prelude=tuple(queue.prelude) if slurm else (),
         upload=upload,
         keep=slurm.keep() if slurm else SlurmResource().keep(),
         local=target.local,
+        data=found,
+        fetch=patterns(said.fetch if arguments.fetch is None else arguments.fetch),
+        fetch_into=f"{settings.local_base or default_local_base()}/fetched",
+        fetch_limit=settings.fetch_limit,
     )
 
 
@@ -131,7 +147,7 @@ def _tell_what_is_decided(context: Context, asked: Resources, queue: SlurmQueueC
         context.log.warning(f"Not looked at in a session, whose allocation decides: {', '.join(names)}.")
 
 
-def _keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
+def keys_of(context: Context, settings: Settings) -> tuple[str, ...]:
     """Return the names under which the step has resources of our kind."""
     if is_direct(context):
         return ()
@@ -171,13 +187,6 @@ def _as_on_cluster(settings: Settings) -> bool:
             f"local_environment={settings.local_environment!r} is not known", hint='"own" or "same"'
         )
     return settings.local_environment == "same"
-
-
-def _data_base(slurm: SlurmResource | None, target: Target) -> dict[str, str]:
-    """Tell payloads where results live, if the user said so."""
-    if slurm is None or slurm.data_base is None:
-        return {}
-    return {"DAGSTER_SLURM_DATA_BASE": expanded(slurm.data_base, "data_base", target)}
 
 
 def _skips_upload(arguments: Arguments, settings: Settings) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from dagster_slurm.core.resources import Resources
 from dagster_slurm.core.retries import SlurmRetryPolicy
 from dagster_slurm.environments.choice import Named
-from dagster_slurm.errors import ConfigurationError, DagsterSlurmError
+from dagster_slurm.errors import DagsterSlurmError
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
@@ -18,8 +18,10 @@ from dagster_slurm.pipes.gathered import CompletedComponents
 from dagster_slurm.pipes.handles import AnyContext, of_step
 from dagster_slurm.pipes.run import run
 from dagster_slurm.pipes.together import run_together
+from dagster_slurm.pipes.together_in_session import run_in_session
 from dagster_slurm.resources.arguments import Arguments, PathLike, refuse_unknown, said_in_call
 from dagster_slurm.resources.asking import call_for
+from dagster_slurm.resources.data import folder_of
 from dagster_slurm.resources.environment import Variables
 from dagster_slurm.resources.modes import ExecutionMode, mode_of
 from dagster_slurm.resources.run_config import SlurmRunConfig
@@ -37,7 +39,9 @@ class ComputeResource(ComputeSettings):
         """Return ``local`` when nothing is set, else mode, host and queue from the environment.
 
         ``DAGSTER_SLURM_MODE`` names the mode. Without it, the mode is ``slurm`` if ``<prefix>HOST`` or
-        ``DAGSTER_SLURM_PROFILE`` is set. For the rest see :meth:`SlurmResource.from_env`.
+        ``DAGSTER_SLURM_PROFILE`` is set.
+        ``SLURM_DATA_BASE_PATH`` names the folder for results, in every mode. For the rest see
+        :meth:`SlurmResource.from_env`.
 
         Raises:
             ConfigurationError: a value cannot be understood.
@@ -46,7 +50,9 @@ class ComputeResource(ComputeSettings):
             Variables(prefix).text("HOST") is not None or Variables("DAGSTER_SLURM_").text("PROFILE") is not None
         )
         mode = Variables("DAGSTER_SLURM_").text("MODE") or ("slurm" if connected else "local")
-        return cls(mode=mode, slurm=None if mode_of(mode) is ExecutionMode.LOCAL else SlurmResource.from_env(prefix))
+        if mode_of(mode) is ExecutionMode.LOCAL:
+            return cls(mode=mode, data_base=Variables("SLURM_").text("DATA_BASE_PATH"))
+        return cls(mode=mode, slurm=SlurmResource.from_env(prefix))
 
     def run(
         self,
@@ -67,6 +73,8 @@ class ComputeResource(ComputeSettings):
         force_env_push: bool | None = None,
         poll_timeout: float | None = None,
         environment: Named | None = None,
+        resume_output: bool = False,
+        fetch: Sequence[str] | None = None,
         retry: SlurmRetryPolicy | None = None,
         **unknown: object,
     ) -> CompletedRun:
@@ -94,6 +102,11 @@ class ComputeResource(ComputeSettings):
             environment: its Python environment: ``"uv"``, :class:`UvEnvironment`, a requirements file, ``"plain"``,
                 ``"auto"``, or an absolute path on the cluster. Else the run config, the asset's metadata
                 (``slurm_environment``) and the resource say; where nobody does, ``"auto"`` on a cluster.
+            resume_output: the next attempt of this call finds in its output folder what the last one left there, as
+                payloads that continue from a checkpoint need it. Else each attempt begins with an empty folder.
+            fetch: small files to bring to this machine when it has ended well: ``["metrics.json", "plots/*.png"]``,
+                below the output folder; without ``data_base``, below the payload's working directory. See
+                ``completed.fetched``. Else the asset's metadata say (``slurm_fetch``).
             retry: what is submitted again by itself, by the cause of its end; else what the resource says.
             unknown: anything else is an error.
 
@@ -126,6 +139,8 @@ class ComputeResource(ComputeSettings):
                 default_environment=self.environment,
                 force_env_push=launchpad.force_env_push if force_env_push is None else force_env_push,
                 poll_timeout=poll_timeout,
+                resume_output=resume_output,
+                fetch=fetch,
                 retry=settings.retry if retry is None else retry,
             )
             call = call_for(of_step(context), arguments, settings, target)
@@ -149,8 +164,8 @@ class ComputeResource(ComputeSettings):
     ) -> CompletedComponents:
         """Run several payloads with needs of their own in one submission, and wait for all of them.
 
-        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``local`` mode they are
-        processes side by side.
+        In a cluster's modes they form one heterogeneous job, which waits in the queue once; in ``slurm-session`` mode
+        they are units of the allocation, and in ``local`` mode processes side by side.
 
         Args:
             context: of the asset or op.
@@ -188,16 +203,11 @@ class ComputeResource(ComputeSettings):
                 default_launcher=settings.default_launcher,
                 default_environment=self.environment,
             )
-            if settings.execution_mode() is ExecutionMode.SLURM_SESSION:
-                raise ConfigurationError(
-                    'mode="slurm-session" does not run components yet',
-                    hint='Use mode="slurm-hetjob" for this asset, or call compute.run in an asset for each component.',
-                )
-            target = settings.target()
+            target = settings.target(context)
             call = call_together(of_step(context), asked, settings, target)
         except DagsterSlurmError as error:
             raise failure(error) from None
-        return run_together(target, call)
+        return run_together(target, call) if target.session is None else run_in_session(target, target.session, call)
 
     def cleanup_cluster(self, cluster_id: str | None = None) -> list[str]:
         """End a warm cluster, or all of them: no asset begins in it any more, and it ends when those in it have ended.
@@ -220,3 +230,19 @@ class ComputeResource(ComputeSettings):
         base = target.place().base
         answer, _ = target.host.request("end_clusters", base=base, sessions=sessions, name=cluster_id)
         return list(answer["ended"])
+
+    def path(self, asset_key: Any, partition: str | None = None) -> str:
+        """Return the folder of an asset's result on the target, whether something lies there or not.
+
+        Args:
+            asset_key: the asset's key: ``"raw/daily"``, ``["raw", "daily"]``, an ``AssetKey``, or the asset itself.
+            partition: its partition. Without one, for an asset with partitions, the folder above all of them.
+
+        Raises:
+            SlurmFailure: no asset is named so, there is no data_base, or it has a variable that is not set there.
+        """
+        try:
+            settings = filled_in(self)
+            return folder_of(asset_key, partition, settings, settings.target())
+        except DagsterSlurmError as error:
+            raise failure(error) from None

@@ -17,6 +17,7 @@ _PREFIXES = ("slurm_", "slurm/")
 _RESOURCES, _DEPLOYED, _ENVIRONMENT = "resources", "pre_deployed_env_path", "environment"
 #: of the public package: a command that packs with pixi-pack
 _PACK_COMMAND = "pack_cmd"
+_FETCH = "fetch"
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,15 @@ class Said:
     resources: Resources = field(default_factory=Resources)
     pre_deployed_env_path: str | None = None
     environment: Named | None = None
+    fetch: Any = ()
 
 
 def from_metadata(context: Context) -> Said:
     """Return what the metadata of the step's assets say; those of an op's assets must agree.
 
     ``slurm_resources={"cpus": 8}``, ``slurm_partition="gpu"`` and the like for any sbatch option,
-    ``slurm_environment``, ``slurm_pack_cmd``, ``slurm_pre_deployed_env_path``; ``extra_slurm_opts`` and
-    ``resource_requirements`` as well.
+    ``slurm_environment``, ``slurm_fetch``, ``slurm_pack_cmd``, ``slurm_pre_deployed_env_path``; ``extra_slurm_opts``
+    and ``resource_requirements`` as well.
 
     Raises:
         ConfigurationError: an unknown option, or assets of one step that ask for different things.
@@ -63,6 +65,7 @@ def _said(metadata: Mapping[str, Any]) -> Said:
     resources: list[Resources] = []
     deployed: str | None = None
     environment: Named | None = None
+    fetch: Any = ()
     for name, wrapped in metadata.items():
         value = getattr(wrapped, "value", wrapped)
         prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
@@ -75,9 +78,11 @@ def _said(metadata: Mapping[str, Any]) -> Said:
             deployed = str(value)
         elif prefix and plain == _ENVIRONMENT:
             environment = value
+        elif prefix and plain == _FETCH:
+            fetch = value
         elif prefix and plain == _PACK_COMMAND:
             words = shlex.split(value) if isinstance(value, str) else list(value)
             environment = {"pixi": {"pack_cmd": words}}
         elif prefix:
             options[plain] = value
-    return Said(merge(from_options(options), *resources), deployed, environment)
+    return Said(merge(from_options(options), *resources), deployed, environment, fetch)

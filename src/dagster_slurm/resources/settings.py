@@ -58,6 +58,10 @@ class ComputeSettings(KnownFields, dg.ConfigurableResource[Any]):
     local_base: str | None = Field(
         default=None, description="Folder for local runs; None: below DAGSTER_HOME, or in the user's cache."
     )
+    data_base: str | None = Field(
+        default=None, description="Local mode: folder for results on this machine; None: data_base of slurm."
+    )
+    fetch_limit: int = Field(default=100_000_000, description="Bytes that fetch= may bring back of one call.")
     forward_termination: bool = Field(default=True, description="A cancelled run cancels its job.")
     enable_cluster_reuse: bool = Field(
         default=False,

@@ -89,7 +89,9 @@ class SlurmResource(KnownFields, dg.ConfigurableResource[Any]):
         default={}, description='What that job asks for, as sbatch options: {"partition": "serial", "mem": "4G"}.'
     )
     data_base: str | None = Field(
-        default=None, description="Folder for results: payloads find it in DAGSTER_SLURM_DATA_BASE."
+        default=None,
+        description="Folder for results, one below it for each asset and partition, on a file system that all nodes "
+        "share. ~ and $SCRATCH are expanded there. None: there are no such folders.",
     )
     remote_python: str = Field(default="python3", description="Python on login and compute nodes: a name or a path.")
     keep_runs_days: float | None = Field(
@@ -104,7 +106,8 @@ class SlurmResource(KnownFields, dg.ConfigurableResource[Any]):
         """Read everything from the environment.
 
         The connection as :meth:`SSHConnectionResource.from_env` does (without ``<prefix>HOST`` Dagster is taken to run
-        on the login node), and ``SLURM_DEPLOYMENT_BASE_PATH``, ``SLURM_PARTITION``, ``SLURM_QOS``, ``SLURM_ACCOUNT``.
+        on the login node), and ``SLURM_DEPLOYMENT_BASE_PATH``, ``SLURM_DATA_BASE_PATH``, ``SLURM_PARTITION``,
+        ``SLURM_QOS``, ``SLURM_ACCOUNT``.
         What these leave open is taken from the profile that ``DAGSTER_SLURM_PROFILE`` names, if it names one.
 
         Raises:
@@ -118,6 +121,9 @@ class SlurmResource(KnownFields, dg.ConfigurableResource[Any]):
         base = common.text("DEPLOYMENT_BASE_PATH")
         if base:
             fields["remote_base"] = base
+        data = common.text("DATA_BASE_PATH")
+        if data:
+            fields["data_base"] = data
         said = {name: value for name in ("partition", "qos", "account") if (value := common.text(name.upper()))}
         queue = cast("SlurmQueueConfig", fields.get("queue") or SlurmQueueConfig())
         fields["queue"] = queue.model_copy(update=said)

@@ -16,9 +16,10 @@ from dagster_slurm.environments.choice import AutoEnvironment, Named, parse
 from dagster_slurm.environments.environment import BuildJob, Environment, Prepared, Site
 from dagster_slurm.environments.pixi import PixiEnvironment
 from dagster_slurm.environments.present import PlainEnvironment, PredeployedEnvironment
-from dagster_slurm.errors import ConfigurationError, HostError
+from dagster_slurm.errors import ConfigurationError, DagsterSlurmError, HostError
 from dagster_slurm.pipes.handles import Context
 from dagster_slurm.resources.slurm import SlurmResource
+from dagster_slurm.schedulers.scheduler import SubmitAnswer
 from dagster_slurm.schedulers.slurm import Slurm
 
 #: bytes of packages above which a login node is not the place to build them
@@ -180,10 +181,16 @@ def build_job(slurm: SlurmResource, target: Target) -> BuildJob | None:
         partition=queue.partition, account=queue.account, qos=queue.qos, reservation=queue.reservation
     )
     asked = from_options(slurm.env_build_options).over(_SMALL.over(inherited))
-    own = (directive("job-name", "dagster-slurm-environment"), directive("output", file_pattern("build.log")))
+
+    def refusal(text: str, code: int | None, command: Sequence[str]) -> DagsterSlurmError:
+        about = {"host": target.host.name, "what": "the job that builds the environment, see env_build_options"}
+        return scheduler.refusal(SubmitAnswer(text, code, command, about))
+
+    own = (directive("output", file_pattern("build.log")), directive("open-mode", "append"))
     return BuildJob(
-        header=(*own, directive("open-mode", "append"), *directives(asked)),
+        header=(*own, *directives(asked)),
         submit=tuple(scheduler.submit()),
         queue=scheduler.queue,
+        refusal=refusal,
         above=0 if where == "job" else _LARGE,
     )

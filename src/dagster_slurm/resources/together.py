@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from dagster_slurm.core import partitions
 from dagster_slurm.core.components import check_ids
+from dagster_slurm.core.resources import Resources
 from dagster_slurm.engine.components import ComponentAsk, Together
 from dagster_slurm.engine.target import Target
+from dagster_slurm.engine.units import beyond
 from dagster_slurm.environments.choice import Named
 from dagster_slurm.errors import ConfigurationError, PayloadNotFound
 from dagster_slurm.launchers.bash import BashLauncher
 from dagster_slurm.launchers.components import OnFailure
 from dagster_slurm.launchers.launcher import ComputeLauncher
 from dagster_slurm.managers import HetJobComponent
-from dagster_slurm.pipes.gathered import assets_of
+from dagster_slurm.pipes.gathered import Assets, assets_of
 from dagster_slurm.pipes.handles import Context, call_name
 from dagster_slurm.pipes.parts import CallTogether
 from dagster_slurm.resources.arguments import Arguments, PathLike, said_in_call
-from dagster_slurm.resources.asking import Settings, ask_for, fingerprint
+from dagster_slurm.resources.asking import Settings, ask_for, fingerprint, keys_of
 from dagster_slurm.resources.run_config import SlurmRunConfig
 
 _ON_FAILURE = ("cancel", "wait")
@@ -83,8 +86,14 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         )
         for component, given in zip(asked.components, arguments, strict=True)
     ]
-    together = Together(asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period))
-    if not target.local:
+    session = target.session
+    together = Together(
+        asks=asks, on_failure=asked.on_failure, grace=float(asked.grace_period), in_session=session is not None
+    )
+    together = _with_results(context, together, assets)
+    if session is not None:
+        _check_allocation(together, session.ask.resources)
+    elif not target.local:
         _check_partitions(together, target)
     name = call_name(
         context, asked.key, *((item, *fingerprint(given)) for item, given in zip(ids, arguments, strict=True))
@@ -97,7 +106,34 @@ def call_together(context: Context, asked: Asked, settings: Settings, target: Ta
         assets=assets,
         poll_timeout=asked.poll_timeout,
         forward_termination=settings.forward_termination,
+        resource_keys=keys_of(context, settings),
     )
+
+
+def _with_results(context: Context, together: Together, assets: Assets) -> Together:
+    """Return the same, with each asset's folder written by the component that makes it, or by all that do."""
+    wanted = together.asks[0].ask.data
+    if wanted is None:
+        return together
+    made = Counter(key for keys in assets.values() for key in keys)
+    shared = replace(wanted.only(tuple(key.path) for key, many in made.items() if many > 1), inputs=(), shared=True)
+    asks = [
+        replace(
+            item,
+            ask=replace(
+                item.ask, data=wanted.only(tuple(key.path) for key in assets.get(item.id, ()) if made[key] == 1)
+            ),
+        )
+        for item in together.asks
+    ]
+    if shared.outputs and together.in_session:
+        context.log.warning(
+            f"Components of a session that make {shared.outputs[0].label!r} together have no folder for its result: "
+            "nobody but one job could say when it is complete. Let one of them make it (assets=)."
+        )
+        return replace(together, asks=asks)
+    tools = together.asks[0].ask.tools_python
+    return replace(together, asks=asks, data=shared if shared.outputs else None, tools_python=tools)
 
 
 def _ask(context: Context, given: Arguments, settings: Settings, target: Target, component: HetJobComponent) -> Any:
@@ -129,6 +165,7 @@ def _arguments(component: HetJobComponent, asked: Asked) -> Arguments:
         default_environment=asked.default_environment,
         force_env_push=config.force_env_push,
         poll_timeout=asked.poll_timeout,
+        fetch=component.fetch,
     )
 
 
@@ -136,3 +173,13 @@ def _check_partitions(together: Together, target: Target) -> None:
     known = target.partitions()
     for component in together.components:
         partitions.check(component.resources, known, f"component {component.id!r}")
+
+
+def _check_allocation(together: Together, allocation: Resources) -> None:
+    for component in together.components:
+        more = beyond(component.resources, allocation)
+        if more:
+            raise ConfigurationError(
+                f"component {component.id!r} asks for {more}",
+                hint="Ask for less, or for a larger allocation: SlurmSessionResource(...).",
+            )

@@ -11,7 +11,8 @@ _ds_unpack() {
 _ds_not_unpacked() {
     case $1 in
         4)
-            rm -f "$_ds_shared/.dagster-slurm/ready"
+            rm -f "$_ds_shared/.dagster-slurm/ready" 2>/dev/null || _ds_give_up 66 environment \
+                "$2; only $(stat -c %U "$_ds_shared") can have it built anew: ask for that, or set env_base to a folder of your own"
             _ds_give_up 66 environment-damaged "$2"
             ;;
         *) _ds_give_up 66 environment "$_ds_node: the environment cannot be unpacked: $2" ;;

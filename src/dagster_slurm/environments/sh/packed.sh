@@ -3,7 +3,8 @@
 # shellcheck shell=bash disable=SC2154
 set +eux
 _ds_environment_damaged() {
-    rm -f "$_ds_environment/.dagster-slurm/ready"
+    rm -f "$_ds_environment/.dagster-slurm/ready" 2>/dev/null || _ds_give_up 66 environment \
+        "$1; only $(stat -c %U "$_ds_environment") can have it built anew: ask for that, or set env_base to a folder of your own"
     _ds_give_up 66 environment-damaged "$1"
 }
 _ds_environment_files() {

@@ -49,6 +49,14 @@ limit_grace() {
     export GRACE
 }
 
+# What a job script that was killed leaves in its session is killed at once, but daemons need a moment to tidy up; node.sh
+# sees that its driver is gone. The process keeps its number, and leads a group.
+in_own_session() {
+    if command -v setsid >/dev/null 2>&1; then exec setsid "$@"; fi
+    # macOS has no setsid
+    exec "$TOOL" -I -S -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+}
+
 start_nodes() {
     local rank
     : >"$STATE/step" && : >"$STATE/address" && : >"$STATE/stop" && : >"$STATE/connection" || exit 66
@@ -56,10 +64,8 @@ start_nodes() {
     if [ -n "$LOCAL" ]; then
         # the job script kills what is left of a payload ten seconds after TERM
         GRACE=$(awk -v grace="$GRACE" 'BEGIN { print (grace < 6) ? grace : 6 }') && export GRACE
-        set -m
-        bash "$HERE/node.sh" "$FRAMEWORK" </dev/null &
+        in_own_session bash "$HERE/node.sh" "$FRAMEWORK" </dev/null &
         SRUN=$!
-        set +m
     else
         limit_grace
         start_step "$STATE/step" --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=10 \

@@ -57,7 +57,6 @@ end_for_it() {
 
 has() { grep -q "\"event\":\"$1\".*\"restart\":${DAGSTER_SLURM_RESTART:-0}," "$DIR/record.jsonl"; }
 
-umask 077
 if [ "$2" = not-begun ]; then
     end_for_it 1 false not-begun "$3"
     exit

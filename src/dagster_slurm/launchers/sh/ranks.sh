@@ -32,7 +32,7 @@ fi
 COMMAND=("$@")
 if [ -n "$TORCHRUN" ]; then
     in_environment "$PYTHON" -c 'import torch.distributed.run' 2>/dev/null || {
-        fault "torchrun=True, but $(python_here) on $(first_node) cannot import torch.distributed.run"
+        fault "torchrun=True, but $(python_here) on $(first_node) cannot import torch.distributed.run; add torch to the project's packages, or name an environment that has it"
         exit 66
     }
     # torchrun stands behind the words that start a container, and its workers within

@@ -2,12 +2,10 @@
 # Sourced by cluster.sh: what is Ray's own, on the first node beside the payload.
 
 prepare() {
-    local found
-    found=$(in_environment "$PYTHON" -c 'import importlib.metadata as m; print(m.version("ray"))' 2>/dev/null) || {
-        fault "Ray is not in the environment of the payload: $(python_here) on $(first_node) finds no package ray"
+    in_environment "$PYTHON" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("ray") is None)' 2>/dev/null || {
+        fault "Ray is not in the environment of the payload: $(python_here) on $(first_node) finds no package ray; add it to the project's packages, or name an environment that has it"
         exit 66
     }
-    VERSION=$found
     # never a driver's idea of its own: a token file in the user's home changes what Ray does
     export RAY_USAGE_STATS_ENABLED=0
     if [ -n "$CONNECTION" ]; then
@@ -34,7 +32,7 @@ ready() {
 enter() {
     if [ -n "$EXISTING" ]; then RAY_ADDRESS=$EXISTING; else read -r RAY_ADDRESS <"$STATE/address"; fi
     export RAY_ADDRESS
-    printf 'dagster-slurm: Ray %s is ready at %s\n' "$VERSION" "$RAY_ADDRESS" >&2
+    printf 'dagster-slurm: Ray is ready at %s\n' "$RAY_ADDRESS" >&2
     local node host port
     if read -r node host port 2>/dev/null <"$STATE/dashboard"; then
         printf 'dagster-slurm: its dashboard is http://%s:%s on %s\n' "$host" "$port" "$node" >&2

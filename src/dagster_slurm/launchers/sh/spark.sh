@@ -4,7 +4,7 @@
 prepare() {
     if [ -z "$SPARK_HOME_ASKED" ]; then
         SPARK_HOME=$(in_environment "$PYTHON" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("pyspark").origin))' 2>/dev/null) || {
-            fault "pyspark is not in the environment of the payload: $(python_here) on $(first_node) finds no package pyspark"
+            fault "pyspark is not in the environment of the payload: $(python_here) on $(first_node) finds no package pyspark; add it to the project's packages, or name an environment that has it"
             exit 66
         }
     else
@@ -37,9 +37,8 @@ version_of_spark() {
 
 # what a driver needs to know of a cluster that another keeps
 publish() {
-    local master web
-    read -r master web <"$STATE/address"
-    : "$web"
+    local master
+    read -r master <"$STATE/address"
     printf 'EXISTING=%q\nFACTS=%q\nTHEIR_CONF=%q\nTHEIR_TEMP=%q\n' "$master" "$(<"$STATE/ready.json")" \
         "$STATE/conf/spark-defaults.conf" "$(<"$STATE/temp")"
 }
@@ -94,9 +93,8 @@ ready() {
 }
 
 enter() {
-    local web host
-    if [ -n "$EXISTING" ]; then SPARK_MASTER=$EXISTING; else read -r SPARK_MASTER web <"$STATE/address"; fi
-    : "$web"
+    local ip host
+    if [ -n "$EXISTING" ]; then SPARK_MASTER=$EXISTING; else read -r SPARK_MASTER <"$STATE/address"; fi
     # without it a driver would run alone, as local[*], and nobody would notice
     printf 'spark.master %s\n' "$SPARK_MASTER" >>"$STATE/conf/spark-defaults.conf"
     export SPARK_MASTER MASTER="$SPARK_MASTER"
@@ -104,11 +102,13 @@ enter() {
     read -r SPARK_LOCAL_DIRS 2>/dev/null <"$STATE/temp" || SPARK_LOCAL_DIRS=$THEIR_TEMP
     [ -d "$SPARK_LOCAL_DIRS" ] || { SPARK_LOCAL_DIRS=$STATE/scratch && mkdir -p "$SPARK_LOCAL_DIRS"; }
     export SPARK_LOCAL_DIRS
-    if [ -z "$EXISTING" ] || [ -n "$CONNECTION" ]; then
+    ip=$(own_address)
+    # a cluster that somebody else keeps may be anywhere: Spark itself finds out
+    if [ -z "$ip" ] && { [ -z "$EXISTING" ] || [ -n "$CONNECTION$INTERFACE" ]; }; then
         host=${SPARK_MASTER#spark://} && host=${host%:*} && host=${host#[}
-        SPARK_LOCAL_IP=$("$TOOL" -I -S "$HERE/node_address.py" --address --interface "$INTERFACE" --toward "${host%]}")
-        export SPARK_LOCAL_IP
+        ip=$("$TOOL" -I -S "$HERE/node_address.py" --address --interface "$INTERFACE" --toward "${host%]}")
     fi
+    [ -z "$ip" ] || export SPARK_LOCAL_IP="$ip"
 }
 
 # Spark's master itself ends the executors of a driver that is gone
