@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 def test_the_time_limit_and_a_successor_in_time(session: Callable[..., Rig]) -> None:
     """While work waits and the end is near, the next allocation is asked for, and is there when this one is closed."""
-    rig = session(max_concurrent_jobs=1, time_limit=1)
+    rig = session(max_concurrent_jobs=1, time_limit=2)
     running, waiting = one_runs_and_one_waits(rig)
-    until(lambda: len(jobs(rig)) == 2)
+    until(lambda: len(jobs(rig)) == 2, 110)
     assert not closed(rig).count('"closed"'), "this one still takes work"
     successor = max(int(row.partition("|")[0]) for row in jobs(rig))
     assert waiting.result(150).cause == "success"
