@@ -19,7 +19,7 @@ from .fetch_requests import FETCH_REQUESTS, FetchRequests
 from .looking import LOOKING_REQUESTS, LookingRequests
 from .queues import COMMAND_TIMEOUT, Queues, base_id
 from .refused import Ending, Refused, check_base
-from .session_requests import SESSION_REQUESTS, SessionRequests, cancel_unit, hand_over, is_handed_over
+from .session_requests import SESSION_REQUESTS, SessionRequests, cancel_unit, hand_over, has_it, is_handed_over
 
 SUBMIT_TIMEOUT = 90.0
 _LOCK_WAIT = 150.0
@@ -91,7 +91,7 @@ class Requests(EnvironmentRequests, LookingRequests, SessionRequests, ClusterReq
                 fresh = rundir.stage(directory, files, fill)
             # Nobody can have submitted a directory that did not exist; any other may have a job whose reply was lost.
             job = None if fresh else self._look_up(head, directory, renew)
-            adopted = job is not None
+            adopted = job is not None or (head["kind"] == "step" and has_it(found, head["unit"]))
             renew()
             with self._unbroken():
                 # Of a submission before this one, nobody knows whether it will land yet.

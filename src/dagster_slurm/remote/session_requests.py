@@ -58,13 +58,18 @@ def hand_over(directory: str, unit: Head) -> Dict[str, Any]:
     }
 
 
+def has_it(found: Dict[str, Any], unit: Head) -> bool:
+    """Whether this very session was asked for the unit before; it may have to be asked again all the same."""
+    return bool(found["job"].get("session") == unit["session"])
+
+
 def is_handed_over(found: Dict[str, Any], unit: Head) -> bool:
     """Whether a unit has begun, or this very session has said that it has it."""
     record = str(found["record"])
     if found["claim"] or '"event":"start"' in record or '"event":"exit"' in record:
         return True
     queued = '"event":"queued","job":"%s"' % unit["holder"]
-    return found["job"].get("session") == unit["session"] and queued in record and not unit.get("again")
+    return has_it(found, unit) and queued in record and not unit.get("again")
 
 
 def cancel_unit(directory: str, found: Dict[str, Any], run: Run) -> List[str]:
