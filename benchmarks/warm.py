@@ -1,6 +1,5 @@
 """A second Ray asset on the warm cluster of a session, against the bare driver that connects by hand."""
-
-from __future__ import annotations
+# No lazy annotations here: Dagster reads the type of `context` when an asset is made.
 
 import os
 import shlex
