@@ -3,12 +3,14 @@
 import os
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from dagster_slurm import BashLauncher, ComputeResource, Resources
+from dagster_slurm import BashLauncher, ComputeResource, RayLauncher, Resources
+from dagster_slurm.managers import HetJobComponent
 from testcluster import Cluster
 from tests.dagster.conftest import DAGSTERS, ui
 from tests.dagster.counting import on_cluster, wait_until
@@ -16,6 +18,8 @@ from tests.dagster.support import Bench, Ran, asset_that_runs
 from tests.dagster.test_reattach import kill
 from tests.dagster.together import Parts, failed, run
 from tests.dagster.ui import Ui
+from tests.launchers import environments
+from tests.sessions.stages import place_on
 from tests.sessions.test_assets import bench, instance, states
 
 __all__ = ["bench", "instance", "ui"]
@@ -172,3 +176,27 @@ def test_after_a_killed_worker_they_are_found_again(ui: Ui, cluster: Cluster) ->
     assert sorted(counting.starts) == steps, "each payload ran exactly once"
     found = ui.metadata(retry)
     assert sorted((found["one/job"], found["two/job"])) == steps
+
+
+@pytest.mark.slow
+def test_ray_as_a_component(bench: Make, cluster: Cluster) -> None:
+    """A cluster over two nodes of the allocation, beside a component that runs meanwhile."""
+    held = bench(name=f"ray-{os.getpid()}", idle_timeout=5, num_nodes=2, cpus=4, mem="2800M")
+    with place_on(cluster) as place:
+        parts = Parts(held.payloads)
+        parts.pipes("beside", "time.sleep(3)", resources=Resources(mem=300))
+        train = HetJobComponent(
+            component_id="train",
+            payload_path=Path(__file__).parents[1] / "launchers" / "payloads" / "ray_tasks.py",
+            launcher=RayLauncher(),
+            resources=Resources(nodes=2, cpus=2, mem=2000),
+            environment=str(environments.ray()),
+            extras={"folder": str(place / "shared")},
+        )
+        parts.made.append(train)
+        ran = run(held, parts)
+        assert ran.success, ran.failure.text
+    found = ran.metadata("both")
+    assert len(found["train/nodes"]) == 2
+    assert (found["train/cpus"], found["train/slurm/ray_nodes"]) == (4, 2)
+    assert found["beside/slurm/job_id"] == found["train/slurm/job_id"]
