@@ -142,6 +142,14 @@ def test_an_environment_without_spark_is_said_in_one_line(cluster: Cluster, caps
     assert "pyspark is not in the environment of the payload" in outcome.error
 
 
+@pytest.mark.slow
+def test_strangers_are_kept_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = local_stage(tmp_path, capsys, environments.spark())
+    outcome = stage.run("spark_jobs.py", SparkLauncher(), Resources(cpus=2, mem=2000), what="strangers")
+    assert outcome.failure is None, outcome.error
+    assert (stage.shared / "strangers").read_text() == "True False"
+
+
 @contextlib.contextmanager
 def somebodys_master(environment: Path) -> Iterator[str]:
     """A Spark cluster that somebody else keeps, on this machine; its page is where Spark puts it."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,26 @@ def daemon(name: str) -> int:
         except OSError:
             continue
     raise SystemExit(f"no {name}")
+
+
+def knock(secret: bool) -> bool:
+    """Whether another driver, with the cluster's secret or without, gets work done within a while."""
+    variables = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}
+    if not secret:
+        del variables["SPARK_CONF_DIR"]
+    work = (
+        "import os; from pyspark.sql import SparkSession as S;"
+        "s = S.builder.master(os.environ['SPARK_MASTER']).config('spark.executor.cores', 1)"
+        ".config('spark.executor.memory', '500m').config('spark.ui.enabled', 'false').getOrCreate();"
+        "assert s.sparkContext.parallelize([1, 2]).sum() == 3; s.stop()"
+    )
+    try:
+        command = [sys.executable, "-c", work]
+        return (
+            subprocess.run(command, env=variables, timeout=75, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        )
+    except subprocess.TimeoutExpired:
+        return False
 
 
 with open_dagster_pipes() as pipes:
@@ -58,6 +79,8 @@ with open_dagster_pipes() as pipes:
         os.kill(os.getppid(), signal.SIGKILL)
     if what in ("kill Worker", "kill Master"):
         os.kill(daemon(what.split()[1]), signal.SIGKILL)
-    if what != "jobs":
+    if what not in ("jobs", "strangers"):
         time.sleep(100)
     spark.stop()
+    if what == "strangers":
+        Path(pipes.extras["folder"], "strangers").write_text(f"{knock(True)} {knock(False)}")
