@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_slurm import SlurmQueueConfig, SlurmResource
+from dagster_slurm import ComputeResource, SlurmQueueConfig, SlurmResource
 from testcluster import Cluster
 from tests.dagster.conftest import DAGSTERS, connection
 from tests.launchers import environments
@@ -29,7 +29,9 @@ def test_the_assets_of_the_guide(cluster: Cluster, tmp_path: Path) -> None:
     exec(code, written)
     # what the guide leaves to the reader's cluster
     slurm = SlurmResource(ssh=connection(cluster), queue=SlurmQueueConfig(partition="gpu"))
-    compute = written["compute"].model_copy(update={"slurm": slurm, "pre_deployed_env_path": str(environments.ray())})
+    said = written["compute"]
+    values = {name: getattr(said, name) for name in type(said).model_fields}  # Dagster forgets what model_copy changes
+    compute = ComputeResource(**{**values, "slurm": slurm, "pre_deployed_env_path": str(environments.ray())})
     assets = [written[name] for name in ("features", "model", "report")]
     with dg.DagsterInstance.ephemeral() as instance:
         ran = dg.materialize(assets, resources={"compute": compute}, instance=instance)
