@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pwd
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from benchmarks import assets, place
 from benchmarks.place import PAYLOADS, Sshd
+from dagster_slurm.remote.queues import LOOK
 from dagster_slurm.resources import targets
 from dagster_slurm.transport.ssh import counts
 from testcluster import Cluster
@@ -81,6 +84,9 @@ def test_processes_that_watch_share_their_looks_at_the_queue(
     """The first look comes after 4 s, the next one 45 s later; the second process finds the first one's."""
     monkeypatch.setenv("BENCH_SECONDS", "300")
     monkeypatch.setenv("BENCH_PAUSE", "0.5")
+    # one of a test before knows none of these jobs, and accounting would be asked about them
+    agents = Path(tempfile.gettempdir(), f"dagster-slurm-agents-{pwd.getpwnam(cluster.user).pw_uid}")
+    (agents / LOOK).unlink(missing_ok=True)
     processes = [place.start(cluster, "watcher", *_WATCH) for _ in range(2)]
     answers = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
     cluster.admin(["scancel", "--user", cluster.user])
