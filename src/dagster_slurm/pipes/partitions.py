@@ -278,7 +278,7 @@ class _Pool:
             task.launch = launch
             task.submitted = submit(host, self._target.scheduler, launch, self._progress.sink(task))
             task.following = Following(host, self._target.scheduler, launch, task.submitted, self._progress.sink(task))
-        except BaseException:
+        except BaseException:  # also an interrupt: nobody would read what this one says
             task.close()
             raise
         self._following[self._abreast.add(task.following)] = task

@@ -64,13 +64,21 @@ def warm_cluster(
     if not target.local:
         call.context.log.info("enable_cluster_reuse: each job has a cluster of its own, which ends with it.")
         return None
-    if target.local and is_direct(call.context):
+    if is_direct(call.context):
         return None  # there is no run, within which it could be kept
+    taken = _taken_beside(target, call, place, key, sink, launcher=launcher, tolerance=call.reuse)
+    return None if taken is None else _told(taken, sink)
+
+
+def _taken_beside(
+    target: Target, call: Call, place: Place, key: LaunchKey, sink: Sink, *, launcher: ClusterLauncher, tolerance: float
+) -> Taken | None:
+    """Return a cluster beside Dagster, which goes on; none if the run that would use it has begun already."""
     found, _ = target.host.request("inspect", dir=place.directory(key))
     if found["claim"]:
-        return None  # it has begun: what is planned anew now is not looked at
+        return None  # what is planned anew now is not looked at
     run, step = run_and_step(call.context)
-    scope = Scope(folder=_folder(place, call), run=run, step=step, tolerance=call.reuse, local=target.local)
+    scope = Scope(folder=_folder(place, call), run=run, step=step, tolerance=tolerance, local=True)
     try:
         taken, cluster = take(target.host, scope, call.ask, place, launcher=launcher, user=place.directory(key))
         submit(target.host, target.scheduler, cluster, sink)
@@ -78,7 +86,7 @@ def warm_cluster(
         if not run_is_cancelled(call.context):
             raise
         raise JobCancelled("the run was cancelled before its payload was begun") from None
-    return _told(taken, sink)
+    return taken
 
 
 def _told(taken: Taken, sink: Sink) -> Taken:
