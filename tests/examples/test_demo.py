@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.clusters import shared_name
+from tests.printed import printed as printed_by
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
@@ -40,18 +41,7 @@ def printed(folder: Path) -> str:
 
 
 def run_demo(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "demo.py", *arguments],
-        env=environment(folder),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return printed_by([sys.executable, EXAMPLES / "demo.py", *arguments], environment(folder), timeout=240)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from dagster_slurm.cli import main
 from testcluster import Cluster
 from tests.clusters import cluster
 from tests.examples.test_demo import REPOSITORY
+from tests.printed import printed as printed_by
 
 __all__ = ["cluster"]
 PROJECT = "examples/project"
@@ -40,19 +41,8 @@ def run(clone: Path, *arguments: str, **where: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "DAGSTER_", "PYTEST"))}
     home = clone.parent / f"{clone.name}-home"
     home.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=clone,
-        env={**kept, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes", "PYTHONPATH": "src", **where},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    own = {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes", "PYTHONPATH": "src"}
+    return printed_by([sys.executable, "-m", *arguments], {**kept, **own, **where}, cwd=clone, timeout=240)
 
 
 def test_its_own_tests_pass(clone: Path) -> None:
